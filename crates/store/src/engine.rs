@@ -1,0 +1,302 @@
+//! What the store asks of a database and of a place for bodies, and nothing more.
+//!
+//! A *log* is what changes as one: a mailbox, or an account. The engine keeps, per log, the deltas that
+//! `apply` returned, keyed by a strictly rising number, and now and then a fold: the state as pages, which
+//! replaces the deltas up to it. Expunges are kept in a history of their own, for ever.
+//!
+//! # Invariants
+//! - `commit` returns `Ok` only when everything in it would survive a power cut; all of it or nothing [H1].
+//! - After [`EngineError::Broken`] the engine refuses every further write.
+//! - Reads see only committed batches, each whole.
+
+use std::fmt;
+use std::ops::Range;
+
+/// An account's number: never used again for another account.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AccountId(pub u64);
+
+/// A mailbox: its owner's account and its number there, from 1; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MailboxId {
+    /// The owner.
+    pub account: AccountId,
+    /// The mailbox's number in the account, ≥ 1.
+    pub number: u32,
+}
+
+/// A log: `number` 0 is the account's own, others are its mailboxes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LogId {
+    /// The account.
+    pub account: AccountId,
+    /// 0 for the account itself, else the mailbox's number.
+    pub number: u32,
+}
+
+impl From<MailboxId> for LogId {
+    fn from(id: MailboxId) -> Self {
+        Self { account: id.account, number: id.number }
+    }
+}
+
+impl From<AccountId> for LogId {
+    fn from(account: AccountId) -> Self {
+        Self { account, number: 0 }
+    }
+}
+
+/// A stored body's number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BodyId(pub u64);
+
+/// Where a body's octets are and how to check them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BodyRef {
+    /// The place, as the [`BodyStore`] that wrote it understands it.
+    pub locator: Vec<u8>,
+    /// The length in octets.
+    pub len: u64,
+    /// CRC-32 (IEEE) of all octets [H8].
+    pub crc: u32,
+}
+
+/// A body with what was computed about it at arrival.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BodyRow {
+    /// Its number.
+    pub id: BodyId,
+    /// Where it is.
+    pub body: BodyRef,
+    /// Envelope, structure and ids in the store's own encoding; opaque to the engine.
+    pub meta: Vec<u8>,
+}
+
+/// A delta for one log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Append {
+    /// The log.
+    pub log: LogId,
+    /// The number of the log's last delta as the writer knows it; 0 for a new log. Anything else in the
+    /// engine makes the whole commit fail with [`EngineError::Behind`].
+    pub after: u64,
+    /// The delta's number, greater than `after`. For a mailbox it is its HIGHESTMODSEQ after the delta.
+    pub seq: u64,
+    /// The delta.
+    pub delta: Vec<u8>,
+    /// The part of it that is kept for ever: UIDs expunged by it, in the store's own encoding.
+    pub history: Option<Vec<u8>>,
+}
+
+/// A fold of one log: pages that replace all deltas up to `seq`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fold {
+    /// The log.
+    pub log: LogId,
+    /// The number of the last delta that the pages contain.
+    pub seq: u64,
+    /// Pages written anew, by key.
+    pub pages: Vec<(u32, Vec<u8>)>,
+    /// Pages that are no more.
+    pub removed: Vec<u32>,
+}
+
+/// What one commit makes durable.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Commit {
+    /// Deltas; several for one log stand in rising order.
+    pub appends: Vec<Append>,
+    /// New bodies, with no references yet.
+    pub bodies: Vec<BodyRow>,
+    /// References gained (+) and lost (−) by bodies, new ones included. A body that falls to 0 becomes
+    /// reclaimable once its grace period is over; `commit` notes the moment with `now`.
+    pub references: Vec<(BodyId, i32)>,
+    /// Logs that are no more: deltas, pages and history go.
+    pub dropped: Vec<LogId>,
+    /// Folds.
+    pub folds: Vec<Fold>,
+    /// Account rows: `None` removes the account row and all its logs.
+    pub accounts: Vec<(String, Option<AccountRow>)>,
+    /// Seconds since 1970, for the grace period of unreferenced bodies only.
+    pub now: i64,
+}
+
+/// An account as login reads it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountRow {
+    /// Its number.
+    pub id: AccountId,
+    /// Rises with every change of the row.
+    pub version: u64,
+    /// Credentials and settings in the program's own encoding; opaque to the store.
+    pub record: Vec<u8>,
+}
+
+/// How far a log has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogHead {
+    /// The number of the last delta.
+    pub seq: u64,
+    /// The number up to which pages hold the state; 0 when never folded.
+    pub folded: u64,
+}
+
+/// Why an engine could not do as asked.
+#[derive(Debug)]
+pub enum EngineError {
+    /// Another writer was faster: nothing of this commit was done; catch up and apply again.
+    Behind,
+    /// Nothing of this commit was done and the engine is whole: the disk is full, or a limit was met.
+    Full(String),
+    /// Whether the commit is durable is unknown; the engine refuses writes until it is opened anew [H1].
+    Broken(String),
+    /// A read failed, or what was read is damaged.
+    Damaged(String),
+    /// The engine cannot be reached just now; nothing was done.
+    Unavailable(String),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind => f.write_str("another writer changed the mailbox first"),
+            Self::Full(why) => write!(f, "nothing was stored: {why}"),
+            Self::Broken(why) => {
+                write!(f, "a write or sync failed, the outcome is unknown, restart the server: {why}")
+            }
+            Self::Damaged(why) => write!(f, "stored data cannot be read: {why}"),
+            Self::Unavailable(why) => write!(f, "the database cannot be reached: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+/// What reading calls back with: a number (delta or page key) and the stored octets; `Err` ends the reading.
+pub type Visit<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), EngineError>;
+
+/// A database for logs, body rows and accounts. Blocking; called from threads that may block.
+pub trait Engine: Send + Sync + 'static {
+    /// Makes the commit durable, whole or not at all.
+    ///
+    /// # Errors
+    /// See [`EngineError`]: only [`EngineError::Broken`] leaves the outcome unknown.
+    fn commit(&self, commit: &Commit) -> Result<(), EngineError>;
+
+    /// How far the log has come, `None` when there is no such log.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`] or [`EngineError::Unavailable`].
+    fn head(&self, log: LogId) -> Result<Option<LogHead>, EngineError>;
+
+    /// Reads the log as one instant: pages in rising key order, then deltas after the fold in rising order.
+    ///
+    /// Answers the head that belongs to what was read, `None` when there is no such log.
+    ///
+    /// # Errors
+    /// As [`Engine::head`], and whatever a visitor returned.
+    fn load(
+        &self,
+        log: LogId,
+        page: Visit<'_>,
+        delta: Visit<'_>,
+    ) -> Result<Option<LogHead>, EngineError>;
+
+    /// Reads the deltas after `after` in rising order. Those that a fold replaced are not there any more:
+    /// the caller compares with [`LogHead::folded`].
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    fn deltas(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<(), EngineError>;
+
+    /// Reads the expunge history after the mod-sequence `after`, in rising order, streamed: memory does not
+    /// grow with its length [H5].
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    fn history(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<(), EngineError>;
+
+    /// The rows of these bodies, in the order asked; a body that is not there is an error.
+    ///
+    /// # Errors
+    /// As [`Engine::head`].
+    fn bodies(&self, ids: &[BodyId]) -> Result<Vec<BodyRow>, EngineError>;
+
+    /// A number for a new body, greater than that of every body ever committed.
+    fn next_body(&self) -> BodyId;
+
+    /// Bodies without references since before `before` (seconds since 1970), at most `limit`.
+    ///
+    /// # Errors
+    /// As [`Engine::head`].
+    fn reclaimable(&self, before: i64, limit: usize) -> Result<Vec<BodyRow>, EngineError>;
+
+    /// Removes the rows of bodies that still have no references; answers those removed.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    fn forget_bodies(&self, ids: &[BodyId]) -> Result<Vec<BodyId>, EngineError>;
+
+    /// The account's row, read from the database each time.
+    ///
+    /// # Errors
+    /// As [`Engine::head`].
+    fn account(&self, name: &str) -> Result<Option<AccountRow>, EngineError>;
+
+    /// All accounts, by name.
+    ///
+    /// # Errors
+    /// As [`Engine::head`].
+    fn accounts(&self) -> Result<Vec<(String, AccountRow)>, EngineError>;
+
+    /// A number for a new account, never given out before.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    fn next_account(&self) -> Result<AccountId, EngineError>;
+}
+
+/// A place for octets. Blocking; called from threads that may block, except [`BodyWriter::write`] and
+/// [`BodyStore::read`] of a few KiB.
+pub trait BodyStore: Send + Sync + 'static {
+    /// Begins a body. Up to a small size it stays in memory; a longer one goes to a file of its own as it arrives.
+    ///
+    /// # Errors
+    /// [`EngineError::Full`] or [`EngineError::Broken`].
+    fn writer(&self) -> Result<Box<dyn BodyWriter>, EngineError>;
+
+    /// Makes every body finished before the call durable. Callers at the same time share one sync.
+    ///
+    /// # Errors
+    /// [`EngineError::Broken`] when a sync failed: nothing written since the last sync may be referred to.
+    fn sync(&self) -> Result<(), EngineError>;
+
+    /// Reads the octets in `range` (cut to the body's length) and appends them to `into`. Reading the
+    /// whole body checks its CRC; a part is checked by the caller reading on to the end.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`] when the body is not there, is shorter, or its CRC differs.
+    fn read(&self, body: &BodyRef, range: Range<u64>, into: &mut Vec<u8>)
+    -> Result<(), EngineError>;
+
+    /// Gives the space of these bodies back; nothing refers to them any more.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`] when a file could not be removed.
+    fn reclaim(&self, bodies: &[BodyRef]) -> Result<(), EngineError>;
+}
+
+/// A body that is being written. Dropped before `finish`, it leaves nothing behind.
+pub trait BodyWriter: Send {
+    /// Takes the next octets.
+    ///
+    /// # Errors
+    /// [`EngineError::Full`] or [`EngineError::Broken`].
+    fn write(&mut self, octets: &[u8]) -> Result<(), EngineError>;
+
+    /// Ends the body and puts it in its place; durable only after [`BodyStore::sync`].
+    ///
+    /// # Errors
+    /// [`EngineError::Full`] or [`EngineError::Broken`].
+    fn finish(self: Box<Self>) -> Result<BodyRef, EngineError>;
+}
