@@ -1,2 +1,2 @@
-//! The one binary.
+//! The Highwater binary.
 fn main() {}
