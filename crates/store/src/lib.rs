@@ -17,13 +17,16 @@ pub mod change;
 mod codec;
 mod condition;
 mod delta;
+pub mod embedded;
 pub mod engine;
 pub mod flags;
 pub mod mailbox;
+pub mod memory;
 pub mod message;
 pub mod open;
 pub mod receive;
 mod registry;
+pub mod rules;
 pub mod store;
 pub mod tree;
 
