@@ -19,7 +19,7 @@ use imap::frame::{Frame, Framer};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub(crate) use answer::{Reply, Sync};
+pub(crate) use answer::{Reply, Tell};
 
 /// One client's conversation.
 pub struct Session {

@@ -17,7 +17,7 @@ use store::MailboxState;
 
 /// Which changes by others may be told before the tagged line.
 #[derive(Clone, Debug)]
-pub(crate) enum Sync {
+pub(crate) enum Tell {
     /// None: nothing is selected, or the command closed it.
     Nothing,
     /// Everything, messages that are gone too.
@@ -41,7 +41,7 @@ pub(crate) struct Reply {
     pub(crate) status: Status,
     pub(crate) code: Option<Code>,
     pub(crate) text: Cow<'static, str>,
-    pub(crate) sync: Sync,
+    pub(crate) tell: Tell,
     /// HIGHESTMODSEQ is due even when the client would compute it by itself [S-137].
     pub(crate) highest_due: bool,
 }
@@ -50,7 +50,7 @@ impl Reply {
     /// OK, with everything told that others did.
     pub(crate) fn ok(text: impl Into<Cow<'static, str>>) -> Self {
         let text = text.into();
-        Self { status: Status::Ok, code: None, text, sync: Sync::All, highest_due: false }
+        Self { status: Status::Ok, code: None, text, tell: Tell::All, highest_due: false }
     }
 
     /// The same with a code.
@@ -59,19 +59,19 @@ impl Reply {
     }
 
     /// The same with another sync.
-    pub(crate) fn sync(self, sync: Sync) -> Self {
-        Self { sync, ..self }
+    pub(crate) fn tell(self, tell: Tell) -> Self {
+        Self { tell, ..self }
     }
 }
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
-        let (status, sync) = match refusal.kind {
-            Kind::No => (Status::No, Sync::NoExpunges),
-            Kind::Bad => (Status::Bad, Sync::Nothing),
-            Kind::Bye => (Status::Bye, Sync::Nothing),
+        let (status, tell) = match refusal.kind {
+            Kind::No => (Status::No, Tell::NoExpunges),
+            Kind::Bad => (Status::Bad, Tell::Nothing),
+            Kind::Bye => (Status::Bye, Tell::Nothing),
         };
-        Self { status, code: refusal.code, text: refusal.text, sync, highest_due: false }
+        Self { status, code: refusal.code, text: refusal.text, tell, highest_due: false }
     }
 }
 
@@ -97,7 +97,7 @@ impl Session {
             encode::untagged(sink.buffer(), Status::Bye, reply.code.as_ref(), &reply.text);
             return Ok(Next::Close);
         }
-        let (due, next) = self.sync(reply.sync, sink).await?;
+        let (due, next) = self.sync(reply.tell, sink).await?;
         if next == Next::Close {
             return Ok(next);
         }
@@ -120,16 +120,16 @@ impl Session {
     /// Tells what the command lets be told; answers what HIGHESTMODSEQ must say, if anything.
     async fn sync<S: Sink>(
         &mut self,
-        sync: Sync,
+        tell: Tell,
         sink: &mut S,
     ) -> Result<(Option<ModSeq>, Next), Closed> {
         let voice = self.voice;
         let Some(view) = &mut self.view else { return Ok((None, Next::Read)) };
-        let (state, expunges, known) = match sync {
-            Sync::Nothing => return Ok((None, Next::Read)),
-            Sync::All => (view.mailbox.state(), true, UidSet::new()),
-            Sync::NoExpunges => (view.mailbox.state(), false, UidSet::new()),
-            Sync::UpTo { state, expunges, known } => (state, expunges, known),
+        let (state, expunges, known) = match tell {
+            Tell::Nothing => return Ok((None, Next::Read)),
+            Tell::All => (view.mailbox.state(), true, UidSet::new()),
+            Tell::NoExpunges => (view.mailbox.state(), false, UidSet::new()),
+            Tell::UpTo { state, expunges, known } => (state, expunges, known),
         };
         if view.mailbox.is_deleted() {
             let text = "The selected mailbox was deleted";
@@ -151,7 +151,7 @@ impl Session {
 
     /// Tells everything, with HIGHESTMODSEQ untagged: during IDLE [S-150, S-160].
     pub(crate) async fn tell_all<S: Sink>(&mut self, sink: &mut S) -> Result<Next, Closed> {
-        let (due, next) = self.sync(Sync::All, sink).await?;
+        let (due, next) = self.sync(Tell::All, sink).await?;
         self.tell_highest(due, sink);
         Ok(next)
     }
