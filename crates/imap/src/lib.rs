@@ -10,5 +10,6 @@
 
 pub mod command;
 pub mod flag;
+pub mod message;
 pub mod number;
 pub mod set;
