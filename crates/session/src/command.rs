@@ -9,7 +9,6 @@ mod copy;
 mod create;
 mod delete;
 mod enable;
-mod examine;
 mod expunge;
 mod fetch;
 mod id;

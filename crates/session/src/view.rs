@@ -13,6 +13,8 @@
 
 mod sync;
 
+pub(crate) use sync::Line;
+
 use imap::number::{ModSeq, SeqNum, Uid};
 use imap::set::{SequenceSet, UidSet};
 use std::sync::Arc;
@@ -54,10 +56,11 @@ pub(crate) struct View {
 impl View {
     /// Opens the view: everything in it belongs to one state [S-39].
     pub(crate) fn open(mailbox: Mailbox, read_only: bool) -> Self {
-        let recent_after = if read_only { mailbox.peek_recent() } else { mailbox.take_recent() };
         let state = mailbox.state();
         let highest = state.highest_mod_seq().value();
-        let announced = state.uid_next() - 1;
+        let announced = state.uid_next().saturating_sub(1);
+        let recent_after =
+            if read_only { mailbox.peek_recent() } else { mailbox.take_recent(announced) };
         let recent = UidSet::from_ranges([(recent_after.saturating_add(1), announced)]);
         Self {
             read_only,

@@ -24,20 +24,6 @@ pub(super) fn checked_name(mailbox: &MailboxName) -> Result<&str, Refusal> {
     Ok(name)
 }
 
-/// The special use that an attribute names, without its backslash.
-pub(super) fn special_use(name: &str) -> Option<SpecialUse> {
-    let known = [
-        ("All", SpecialUse::All),
-        ("Archive", SpecialUse::Archive),
-        ("Drafts", SpecialUse::Drafts),
-        ("Flagged", SpecialUse::Flagged),
-        ("Junk", SpecialUse::Junk),
-        ("Sent", SpecialUse::Sent),
-        ("Trash", SpecialUse::Trash),
-    ];
-    known.into_iter().find(|(text, _)| text.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
 impl Session {
     /// Makes a mailbox.
     pub(crate) async fn create(
@@ -49,10 +35,10 @@ impl Session {
         let special_use = uses
             .unwrap_or_default()
             .iter()
-            .map(|name| special_use(name))
+            .map(|name| SpecialUse::parse(name))
             .collect::<Option<Vec<SpecialUse>>>()
             .ok_or_else(|| {
-                let text = "USE takes \\All \\Archive \\Drafts \\Flagged \\Junk \\Sent \\Trash";
+                let text = "USE takes \\All \\Archive \\Drafts \\Flagged \\Important \\Junk \\Sent \\Trash";
                 Refusal::coded(Code::UseAttr, text)
             })?;
         let account = self.login()?.account.id();

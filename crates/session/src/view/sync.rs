@@ -40,12 +40,17 @@ impl View {
         let arrivals = UidSet::from_ranges([(self.announced.saturating_add(1), u32::MAX)]);
         let came: Vec<Message> =
             state.tree().iter_uids(&arrivals).map(|(_, message)| message.clone()).collect();
-        if !self.read_only && !came.is_empty() {
-            let after = self.mailbox.take_recent().max(self.announced);
-            let upto = state.uid_next() - 1;
-            self.recent = self.recent.union(&UidSet::from_ranges([(after.saturating_add(1), upto)]));
+        let upto = state.uid_next().saturating_sub(1);
+        if !came.is_empty() {
+            let after = if self.read_only {
+                self.mailbox.peek_recent()
+            } else {
+                self.mailbox.take_recent(upto)
+            };
+            let mine = UidSet::from_ranges([(after.max(self.announced).saturating_add(1), upto)]);
+            self.recent = self.recent.union(&mine);
         }
-        self.announced = self.announced.max(state.uid_next() - 1);
+        self.announced = self.announced.max(upto);
         if told_all {
             self.numbering = state.tree().clone();
             self.expunges_told = state.highest_mod_seq().value();
