@@ -170,7 +170,12 @@ impl View {
         message.mod_seq.value() > self.told
     }
 
-    /// Whether some messages of the numbering are gone and not yet told.
+    /// Whether a change at or below this mod-sequence may not have been told.
+    pub(crate) fn has_untold_up_to(&self, mod_seq: u64) -> bool {
+        mod_seq > self.told
+    }
+
+    /// Whether the message is numbered still and gone all the same.
     pub(crate) fn is_gone(&self, uid: Uid) -> bool {
         self.state.tree().get(uid).is_none()
     }
