@@ -67,6 +67,14 @@ impl Stage {
         match step {
             Step::Server { .. } => Ok(()),
             Step::Mailbox { name, count } => self.mailbox(name, *count),
+            Step::Five { name } => {
+                self.mailbox(name, 0)?;
+                let there = self.there(name);
+                for (n, flags) in ["", "\\Seen", "\\Deleted", "$Work", ""].iter().enumerate() {
+                    self.append(&there, flags, "", &message(n + 1))?;
+                }
+                Ok(())
+            }
             Step::Message { name, flags, date, text } => {
                 let text = text.clone().unwrap_or_else(|| message(0));
                 self.append(&self.there(name), flags, date, &text)
@@ -187,6 +195,9 @@ impl Stage {
         let mut came = Vec::new();
         let end = loop {
             let Some(line) = wire.line() else { break None };
+            if line.starts_with("* OK [") && line.ends_with(']') {
+                return Err(format!("a response code without a text [S-37]: {line}"));
+            }
             let tagged = !line.starts_with("* ");
             if tagged {
                 break Some(line);

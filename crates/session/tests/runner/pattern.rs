@@ -97,6 +97,21 @@ pub fn split(text: &str) -> Vec<String> {
                 current.extend(chars.next());
                 continue;
             }
+            '{' if !quoted => {
+                // A literal is one word.
+                current.push(c);
+                let mut digits = String::new();
+                while let Some(d) = chars.peek().copied().filter(char::is_ascii_digit) {
+                    digits.push(d);
+                    chars.next();
+                }
+                current.push_str(&digits);
+                if chars.peek() == Some(&'}') {
+                    let len: usize = digits.parse().unwrap_or(0);
+                    current.extend(chars.by_ref().take(len + 3));
+                }
+                continue;
+            }
             '(' if !quoted => depth += 1,
             ')' if !quoted => depth -= 1,
             ' ' if !quoted && depth == 0 => {

@@ -4,6 +4,7 @@
 //! # a comment; a line `== title` begins a new dialogue with a fresh server
 //! server without=CONDSTORE,QRESYNC      switches capabilities off (in process only)
 //! mailbox NAME n                        a new mailbox with n messages
+//! five NAME                             a new mailbox with (), (\Seen), (\Deleted), ($Work), ()
 //! message NAME flags=(\Seen) text="…"   one more message in it
 //! connect 1                             a connection that does not log in by itself
 //! C1: a NOOP                            sent by connection 1, with CRLF; lines that follow each other go in one piece
@@ -21,6 +22,7 @@
 pub enum Step {
     Server { without: Vec<String> },
     Mailbox { name: String, count: usize },
+    Five { name: String },
     Message { name: String, flags: String, date: String, text: Option<String> },
     Connect { connection: usize },
     Send { connection: usize, lines: Vec<Sent> },
@@ -103,6 +105,7 @@ fn add(steps: &mut Vec<(usize, Step)>, number: usize, line: &str) {
             date: value(rest, "date=\"", '"').unwrap_or_default(),
             text: value(rest, "text=\"", '"').map(|t| unescape(&t)),
         },
+        "five" => Step::Five { name: words[0].into() },
         "connect" => Step::Connect { connection: words[0].parse().unwrap() },
         "assert" => Step::Assert {
             left: words[0].into(),
