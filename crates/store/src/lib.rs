@@ -20,10 +20,12 @@ mod delta;
 pub mod engine;
 pub mod flags;
 pub mod mailbox;
+pub mod memory;
 pub mod message;
 pub mod open;
 pub mod receive;
 mod registry;
+pub mod rules;
 pub mod store;
 pub mod tree;
 
