@@ -15,6 +15,7 @@
 mod account;
 pub mod capability;
 mod command;
+mod message;
 mod refusal;
 mod search;
 mod session;

@@ -83,8 +83,10 @@ impl From<store::Error> for Refusal {
             Error::Broken(why) => Self {
                 kind: Kind::Bye,
                 code: None,
-                text: format!("Storage failed, whether the last command was done is unknown: {why}")
-                    .into(),
+                text: format!(
+                    "Storage failed, whether the last command was done is unknown: {why}"
+                )
+                .into(),
             },
         }
     }

@@ -106,7 +106,11 @@ impl View {
     /// The message's newest record as of the last sync point; for a message that is gone and still
     /// numbered, the record that the numbering kept.
     pub(crate) fn current<'a>(&'a self, numbered: &'a Message) -> &'a Message {
-        if self.is_level() { numbered } else { self.state.tree().get(numbered.uid).unwrap_or(numbered) }
+        if self.is_level() {
+            numbered
+        } else {
+            self.state.tree().get(numbered.uid).unwrap_or(numbered)
+        }
     }
 
     /// Whether the numbering is the state's own tree: nothing is held back.

@@ -20,11 +20,8 @@ impl Session {
         sink: &mut S,
     ) -> Result<Next, Closed> {
         let offered = self.shared.authenticator.mechanisms(&self.peer).contains(&mechanism);
-        let begun = if offered {
-            self.shared.authenticator.begin(&self.peer, mechanism)
-        } else {
-            None
-        };
+        let begun =
+            if offered { self.shared.authenticator.begin(&self.peer, mechanism) } else { None };
         let Some(mut exchange) = begun else {
             let text = format!("{mechanism} is not among the mechanisms that CAPABILITY lists");
             return self.finish(&tag, NAME, 0, Err(Refusal::no(text).into()), sink).await;
@@ -53,14 +50,14 @@ impl Session {
             }
         };
         if let Some(identity) = proven {
-            let result = if answer.is_empty() {
+            let result = if answer.0.is_empty() {
                 self.enter(identity).await
             } else {
                 Err(Refusal::bad("expected an empty answer to the mechanism's last words").into())
             };
             return self.finish(&tag, NAME, 0, result, sink).await;
         }
-        let step = exchange.step(Some(&answer)).await;
+        let step = exchange.step(Some(&answer.0)).await;
         self.sasl_step(tag, exchange, step, sink).await
     }
 

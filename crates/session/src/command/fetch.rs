@@ -226,7 +226,7 @@ impl Session {
                 None if items.need_bodies() => match store.body(message.body).await {
                     Ok(body) => Some(body),
                     Err(error) => {
-                        failure = Some(self.unreadable(message, error)?);
+                        failure = Some(self.unreadable(message, error.into())?);
                         continue;
                     }
                 },
@@ -243,12 +243,12 @@ impl Session {
     }
 
     /// Why a message could not be sent: it is gone, and EXPUNGE for it is held back [S-147], or damaged.
-    fn unreadable(&mut self, message: &Message, error: store::Error) -> Result<Refusal, Refusal> {
+    fn unreadable(&mut self, message: &Message, refusal: Refusal) -> Result<Refusal, Refusal> {
         if self.selected()?.is_gone(message.uid) {
             let text = "Some of the messages are gone: NOOP tells which";
             return Ok(Refusal::coded(Code::ExpungeIssued, text));
         }
-        Ok(error.into())
+        Ok(refusal)
     }
 
     /// The messages whose flags the client knows now, from the lines themselves.

@@ -90,8 +90,7 @@ impl<'a> Wanted<'a> {
     fn selects(&self, name: &str) -> bool {
         let special =
             || self.state.mailbox(name).is_some_and(|entry| !entry.special_use.is_empty());
-        (!self.subscribed || self.subscriptions.contains(name))
-            && (!self.special_use || special())
+        (!self.subscribed || self.subscriptions.contains(name)) && (!self.special_use || special())
     }
 
     /// Whether a name below this one is chosen, of those that are `not_shown` only, or of all.
@@ -165,11 +164,7 @@ impl<'a> Wanted<'a> {
 
 impl Session {
     /// Lists names.
-    pub(crate) async fn list<S: Sink>(
-        &mut self,
-        list: &List,
-        sink: &mut S,
-    ) -> Result<Reply, Stop> {
+    pub(crate) async fn list<S: Sink>(&mut self, list: &List, sink: &mut S) -> Result<Reply, Stop> {
         if !list.extended && list.patterns.iter().all(String::is_empty) {
             // Only the delimiter is asked for (RFC 3501 §6.3.8).
             encode::list(sink.buffer(), false, &["\\Noselect"], Some('/'), "", None);

@@ -7,7 +7,7 @@ use imap::encode;
 impl Session {
     /// Says where mailboxes are.
     pub(crate) fn namespace<S: Sink>(sink: &mut S) -> Reply {
-        encode::namespace(sink.buffer(), "");
+        encode::namespace(sink.buffer(), '/');
         Reply::ok("That is all")
     }
 }

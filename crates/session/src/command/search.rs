@@ -82,8 +82,7 @@ impl Session {
         command: &Search,
         sink: &mut S,
     ) -> Result<Reply, Stop> {
-        let saves =
-            command.returns.as_ref().is_some_and(|list| list.contains(&SearchReturn::Save));
+        let saves = command.returns.as_ref().is_some_and(|list| list.contains(&SearchReturn::Save));
         let result = self.search_now(tag, command, sink).await;
         if let Err(Stop::Refused(Refusal { kind: crate::refusal::Kind::No, .. })) = &result
             && saves

@@ -42,8 +42,7 @@ impl Session {
     ) -> Result<(), Stop> {
         let mailbox = self.shared.store.mailbox(id).await?;
         let state = mailbox.state();
-        let highest =
-            if self.shared.has_mod_seqs() { state.highest_mod_seq().value() } else { 0 };
+        let highest = if self.shared.has_mod_seqs() { state.highest_mod_seq().value() } else { 0 };
         let recent = || {
             let above = UidSet::from_ranges([(mailbox.peek_recent().saturating_add(1), u32::MAX)]);
             state.tree().iter_uids(&above).count() as u64

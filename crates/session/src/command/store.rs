@@ -141,8 +141,7 @@ impl Session {
             }
         }
         let state = stored.after.clone();
-        let mut reply =
-            Reply::ok("Stored").tell(Tell::UpTo { state, expunges, known: touched });
+        let mut reply = Reply::ok("Stored").tell(Tell::UpTo { state, expunges, known: touched });
         if !stored.failed.is_empty() {
             // Message numbers for STORE, UIDs for UID STORE [S-66, S-67, S-68].
             let failed = &stored.failed;

@@ -145,7 +145,12 @@ impl Session {
     fn tell_highest<S: Sink>(&mut self, due: Option<ModSeq>, sink: &mut S) {
         if let Some(value) = due.filter(|_| self.voice.aware) {
             let code = Code::HighestModSeq(value);
-            encode::untagged(sink.buffer(), Status::Ok, Some(&code), "All changes up to it are told");
+            encode::untagged(
+                sink.buffer(),
+                Status::Ok,
+                Some(&code),
+                "All changes up to it are told",
+            );
         }
     }
 

@@ -83,15 +83,15 @@ fn drive<T>(future: impl Future<Output = T>, committer: &Committer) -> T {
 }
 
 /// A server with one user.
-pub struct Server {
+pub(crate) struct Server {
     shared: Arc<Shared>,
     committer: Arc<Mutex<Committer>>,
 }
 
 impl Server {
-    pub fn new(without: Vec<String>) -> Self {
+    pub(crate) fn new(without: Vec<String>) -> Self {
         let engine = Arc::new(store::memory::Memory::new());
-        let bodies = Arc::clone(&engine) as Arc<dyn BodyStore>;
+        let bodies = Arc::new(store::memory::MemoryBodies::new()) as Arc<dyn BodyStore>;
         let clock = Arc::new(Ticks(AtomicI64::new(1_700_000_000), AtomicU64::new(7)));
         let engine = engine as Arc<dyn Engine>;
         let (store, committer) =
@@ -175,7 +175,7 @@ fn line_end(octets: &[u8]) -> Option<usize> {
 }
 
 /// The length that `{n}` at the end of the line announces.
-pub fn literal_at_end(line: &[u8]) -> Option<usize> {
+pub(crate) fn literal_at_end(line: &[u8]) -> Option<usize> {
     let text = line.strip_suffix(b"}\r\n")?;
     let at = text.iter().rposition(|b| *b == b'{')?;
     std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()

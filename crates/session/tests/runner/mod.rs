@@ -7,17 +7,17 @@
     reason = "tests fail loudly"
 )]
 
-pub mod here;
-pub mod pattern;
-pub mod peer;
-pub mod script;
+pub(crate) mod here;
+pub(crate) mod pattern;
+pub(crate) mod peer;
+pub(crate) mod script;
 
 use pattern::Bound;
 use script::{Dialogue, Sent, Step, ends_block};
 use std::collections::HashMap;
 
 /// A connection to whatever is being tested.
-pub trait Wire {
+pub(crate) trait Wire {
     /// Sends octets.
     fn send(&mut self, octets: &[u8]);
     /// The next line that has come, literals included, without its CRLF; `None` when nothing more comes.
@@ -27,7 +27,7 @@ pub trait Wire {
 }
 
 /// Where connections come from.
-pub trait Place {
+pub(crate) trait Place {
     fn connect(&mut self) -> Box<dyn Wire>;
     fn user(&self) -> (String, String);
     /// The name that stands for this one there.
@@ -42,7 +42,7 @@ struct Stage {
 }
 
 /// Plays one dialogue.
-pub fn run(dialogue: &Dialogue, peer: Option<&str>) -> Result<(), String> {
+pub(crate) fn run(dialogue: &Dialogue, peer: Option<&str>) -> Result<(), String> {
     let without = dialogue.steps.iter().find_map(|(_, step)| match step {
         Step::Server { without } => Some(without.clone()),
         _ => None,
@@ -54,8 +54,7 @@ pub fn run(dialogue: &Dialogue, peer: Option<&str>) -> Result<(), String> {
         Some(address) => Box::new(peer::Remote::new(address)),
         None => Box::new(here::Server::new(without.unwrap_or_default())),
     };
-    let mut stage =
-        Stage { place, wires: HashMap::new(), bound: Bound::new(), names: Vec::new() };
+    let mut stage = Stage { place, wires: HashMap::new(), bound: Bound::new(), names: Vec::new() };
     for (at, step) in &dialogue.steps {
         stage.play(step).map_err(|why| format!("{} line {at}: {why}", dialogue.title))?;
     }
@@ -208,7 +207,10 @@ impl Stage {
             }
         };
         let show = |why: String| {
-            format!("{why}\n  came: {}", came.iter().chain(&end).cloned().collect::<Vec<_>>().join("\n        "))
+            format!(
+                "{why}\n  came: {}",
+                came.iter().chain(&end).cloned().collect::<Vec<_>>().join("\n        ")
+            )
         };
         let bound = segments(&untagged, &came, &bound).map_err(show)?;
         let bound = match (last.as_deref(), &end) {

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 /// Names bound so far.
-pub type Bound = HashMap<String, String>;
+pub(crate) type Bound = HashMap<String, String>;
 
 /// Matches an expected line against one that came; answers the bindings with what it adds.
-pub fn line(expected: &str, came: &str, bound: &Bound) -> Option<Bound> {
+pub(crate) fn line(expected: &str, came: &str, bound: &Bound) -> Option<Bound> {
     let mut bound = bound.clone();
+    let expected = &expected.replace("\\r\\n", "\r\n");
     if let (Some((seq, items)), Some((seq_came, items_came))) = (fetch(expected), fetch(came)) {
         word(&seq, &seq_came, &mut bound)?;
         for (name, value) in &items {
@@ -35,7 +36,12 @@ pub fn line(expected: &str, came: &str, bound: &Bound) -> Option<Bound> {
             (None, Some(came)) => {
                 let ok = head.ends_with(" OK");
                 let plain = [
-                    "HIGHESTMODSEQ", "READ-WRITE", "READ-ONLY", "CAPABILITY", "APPENDUID", "COPYUID",
+                    "HIGHESTMODSEQ",
+                    "READ-WRITE",
+                    "READ-ONLY",
+                    "CAPABILITY",
+                    "APPENDUID",
+                    "COPYUID",
                 ];
                 (!ok || plain.iter().any(|p| came.starts_with(p))).then_some(bound)
             }
@@ -76,16 +82,18 @@ fn status(text: &str) -> Option<(String, Option<String>)> {
         return None;
     }
     let rest = words.next().unwrap_or_default();
-    let code = rest.strip_prefix('[').and_then(|r| r.rfind(']').map(|end| {
-        // The code ends at the first bracket outside quotes and parentheses.
-        let first = r.find(']').unwrap_or(end);
-        r[..first].to_owned()
-    }));
+    let code = rest.strip_prefix('[').and_then(|r| {
+        r.rfind(']').map(|end| {
+            // The code ends at the first bracket outside quotes and parentheses.
+            let first = r.find(']').unwrap_or(end);
+            r[..first].to_owned()
+        })
+    });
     Some((format!("{tag} {word}"), code))
 }
 
 /// Words, parenthesised lists and strings, split at spaces outside them.
-pub fn split(text: &str) -> Vec<String> {
+pub(crate) fn split(text: &str) -> Vec<String> {
     let (mut out, mut current) = (Vec::new(), String::new());
     let (mut depth, mut quoted) = (0i32, false);
     let mut chars = text.chars().peekable();
@@ -135,9 +143,8 @@ fn tokens(expected: &str, came: &str, exact: bool, bound: &mut Bound) -> Option<
     }
     // The numbers of SEARCH are a set.
     for (want, have) in want.iter().zip(&have) {
-        let inner = |t: &str| {
-            t.strip_prefix('(').and_then(|t| t.strip_suffix(')')).map(str::to_owned)
-        };
+        let inner =
+            |t: &str| t.strip_prefix('(').and_then(|t| t.strip_suffix(')')).map(str::to_owned);
         match (inner(want), inner(have)) {
             (Some(want), Some(have)) if !want.is_empty() || have.is_empty() => {
                 tokens(&want, &have, true, bound)?;
@@ -166,7 +173,9 @@ fn is_name(text: &str) -> bool {
 }
 
 fn same(want: &str, have: &str) -> bool {
-    want == "*" || want.eq_ignore_ascii_case(have) || numbers(want).is_some_and(|w| numbers(have) == Some(w))
+    want == "*"
+        || want.eq_ignore_ascii_case(have)
+        || numbers(want).is_some_and(|w| numbers(have) == Some(w))
 }
 
 /// A set of numbers, in any order.
@@ -203,7 +212,7 @@ fn flags(want: &str, have: &str) -> bool {
 }
 
 /// Replaces `$name`, and `$(name+1)` or `$(name-1)`, by what is bound.
-pub fn substitute(text: &str, bound: &Bound) -> String {
+pub(crate) fn substitute(text: &str, bound: &Bound) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -218,7 +227,8 @@ pub fn substitute(text: &str, bound: &Bound) -> String {
             rest = tail;
             continue;
         }
-        let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
+        let end =
+            after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
         match bound.get(&after[..end]) {
             Some(value) => {
                 out.push_str(value);
@@ -237,7 +247,7 @@ pub fn substitute(text: &str, bound: &Bound) -> String {
 /// Matches a block of expected untagged lines against those that came, each of them once.
 ///
 /// Answers the bindings, or what is wrong.
-pub fn block(expected: &[String], came: &[String], bound: &Bound) -> Result<Bound, String> {
+pub(crate) fn block(expected: &[String], came: &[String], bound: &Bound) -> Result<Bound, String> {
     let open = expected.iter().any(|l| l == "...");
     let forbidden: Vec<&str> = expected.iter().filter_map(|l| l.strip_prefix('!')).collect();
     let wanted: Vec<&String> =

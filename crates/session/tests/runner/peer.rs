@@ -6,13 +6,13 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// A server that somebody else runs.
-pub struct Remote {
+pub(crate) struct Remote {
     address: String,
     prefix: String,
 }
 
 impl Remote {
-    pub fn new(address: &str) -> Self {
+    pub(crate) fn new(address: &str) -> Self {
         use std::sync::atomic::{AtomicU64, Ordering};
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -19,7 +19,7 @@
 
 /// One step of a dialogue.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Server { without: Vec<String> },
     Mailbox { name: String, count: usize },
     Five { name: String },
@@ -32,20 +32,20 @@ pub enum Step {
 
 /// Something sent.
 #[derive(Clone, Debug)]
-pub enum Sent {
+pub(crate) enum Sent {
     Line(String),
     Octets(String),
 }
 
 /// A dialogue with its place.
 #[derive(Clone, Debug)]
-pub struct Dialogue {
+pub(crate) struct Dialogue {
     pub title: String,
     pub steps: Vec<(usize, Step)>,
 }
 
 /// Reads a file's dialogues.
-pub fn dialogues(file: &str, text: &str) -> Vec<Dialogue> {
+pub(crate) fn dialogues(file: &str, text: &str) -> Vec<Dialogue> {
     let mut all: Vec<Dialogue> = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let number = at + 1;
@@ -118,7 +118,7 @@ fn add(steps: &mut Vec<(usize, Step)>, number: usize, line: &str) {
 }
 
 /// A tagged line, a continuation or the end: nothing belongs to the same answer after it.
-pub fn ends_block(line: &str) -> bool {
+pub(crate) fn ends_block(line: &str) -> bool {
     !(line.starts_with('*') || line.starts_with('!') || line == "..." || line == "---")
 }
 
@@ -129,7 +129,7 @@ fn value(text: &str, begin: &str, end: char) -> Option<String> {
 }
 
 /// `\r`, `\n`, `\q` (a quotation mark) and `\\` in what is written down.
-pub fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
