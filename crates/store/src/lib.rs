@@ -17,6 +17,7 @@ pub mod change;
 mod codec;
 mod condition;
 mod delta;
+pub mod embedded;
 pub mod engine;
 pub mod flags;
 pub mod mailbox;

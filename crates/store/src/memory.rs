@@ -256,8 +256,9 @@ impl State {
         }
         for fold in &commit.folds {
             let head = heads.entry(fold.log).or_insert_with(|| self.head(fold.log));
-            rules::check_fold(*head, fold)?;
-            head.folded = fold.seq;
+            if rules::check_fold(*head, fold)? {
+                head.folded = fold.seq;
+            }
         }
         for (name, row) in &commit.accounts {
             if let (Some(old), Some(new)) = (self.accounts.get(name), row) {

@@ -32,19 +32,24 @@ pub fn check_append(head: LogHead, append: &Append) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Tests a fold: another one up to there or further, or the end of the log, makes it too late.
+/// Tests a fold; answers whether there is something to do: the fold of a log that is no more is passed over,
+/// since it is housekeeping and must not undo what stands beside it in the commit.
 ///
 /// # Errors
-/// [`EngineError::Behind`] when too late; [`EngineError::Damaged`] when it is ahead of the log.
-pub fn check_fold(head: LogHead, fold: &Fold) -> Result<(), EngineError> {
-    if head.seq == 0 || fold.seq <= head.folded {
+/// [`EngineError::Behind`] when a fold went further already; [`EngineError::Damaged`] when it is ahead of
+/// the log.
+pub fn check_fold(head: LogHead, fold: &Fold) -> Result<bool, EngineError> {
+    if head.seq == 0 {
+        return Ok(false);
+    }
+    if fold.seq < head.folded {
         return Err(EngineError::Behind);
     }
     if fold.seq > head.seq {
         let why = format!("a fold up to {} of a log that ends at {}", fold.seq, head.seq);
         return Err(EngineError::Damaged(why));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Tests a new account row against the one that is there.
