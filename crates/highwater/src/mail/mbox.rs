@@ -91,7 +91,8 @@ impl MboxReader {
 
     pub(super) fn next_message(&mut self) -> Option<Result<FiledMessage, BadMessage>> {
         let (from_line, offset) = self.from_line.take()?;
-        let bad = |why| Some(Err(BadMessage { position: at(&self.file, offset), why }));
+        let position = at(&self.file, offset);
+        let bad = |why| Some(Err(BadMessage { position: position.clone(), why }));
         let octets = match self.read_body() {
             Ok(Some(octets)) => octets,
             Ok(None) => return bad(format!("the message is longer than {} octets", self.len_max)),
