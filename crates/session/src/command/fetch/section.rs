@@ -1,11 +1,11 @@
 //! The octets of a message, sent in pieces.
 
-use crate::message::{Piece, piece};
 use crate::refusal::Stop;
 use crate::session::Session;
 use crate::shared::{FLUSH_BYTES, Sink};
 use imap::command::FetchSection;
 use imap::encode::FetchLine;
+use imap::message::{Piece, filter_fields};
 use imap::number::SeqNum;
 use std::ops::Range;
 use store::Body;
@@ -21,7 +21,14 @@ impl Session {
         on_its_way: &mut bool,
         sink: &mut S,
     ) -> Result<(), Stop> {
-        let piece = piece(&self.shared.store, body, section)?;
+        let store = self.shared.store.clone();
+        let mut fields = Vec::new();
+        let piece = body.structure.section(section);
+        if let Some(Piece::Fields { header, names, not }) = &piece {
+            let mut octets = Vec::new();
+            store.read(&body.body, header.clone(), &mut octets)?;
+            fields = filter_fields(&octets, names, *not);
+        }
         let mut line = match begins {
             Some(seq) => FetchLine::begin(sink.buffer(), seq),
             None => FetchLine::resume(sink.buffer()),
@@ -31,20 +38,19 @@ impl Session {
                 line.section(section, None);
                 return Ok(());
             }
-            Some(Piece::Octets(octets)) => {
-                let len = octets.len() as u64;
-                let part = within(section, 0..len);
+            Some(Piece::Fields { .. }) => {
+                let part = within(section, 0..fields.len() as u64);
                 let (from, to) = (usize::try_from(part.start), usize::try_from(part.end));
-                let part = from.ok().zip(to.ok()).and_then(|(from, to)| octets.get(from..to));
+                let part = from.ok().zip(to.ok()).and_then(|(from, to)| fields.get(from..to));
                 line.section(section, part.or(Some(&[])));
                 return Ok(());
             }
-            Some(Piece::Range(range)) => within(section, range),
+            Some(Piece::Octets(range)) => within(section, range),
         };
         line.section_literal_header(section, range.end - range.start);
         while range.start < range.end {
             let next = range.end.min(range.start + FLUSH_BYTES as u64);
-            self.shared.store.read(&body.body, range.start..next, sink.buffer())?;
+            store.read(&body.body, range.start..next, sink.buffer())?;
             range.start = next;
             if sink.buffer().len() >= FLUSH_BYTES {
                 *on_its_way = true;
