@@ -27,6 +27,7 @@ pub mod open;
 pub mod receive;
 mod registry;
 pub mod rules;
+pub mod segments;
 pub mod store;
 pub mod tree;
 
