@@ -88,7 +88,7 @@ impl Session {
     /// A session that has not said anything yet.
     #[must_use]
     pub fn new(shared: Arc<Shared>, peer: Peer) -> Self {
-        let framer = Framer::new(shared.config.limits_before_login.clone());
+        let framer = Framer::new(shared.config.limits_before_login);
         Self {
             shared,
             peer,
