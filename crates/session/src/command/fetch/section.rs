@@ -1,0 +1,63 @@
+//! The octets of a message, sent in pieces.
+
+use crate::message::{Piece, piece};
+use crate::refusal::Stop;
+use crate::session::Session;
+use crate::shared::{FLUSH_BYTES, Sink};
+use imap::command::FetchSection;
+use imap::encode::FetchLine;
+use imap::number::SeqNum;
+use std::ops::Range;
+use store::Body;
+
+impl Session {
+    /// Writes one section, the first thing of its line when `begins` names the message. `on_its_way` is set
+    /// once something of the line has left the buffer.
+    pub(super) async fn send_section<S: Sink>(
+        &mut self,
+        begins: Option<SeqNum>,
+        section: &FetchSection,
+        body: &Body,
+        on_its_way: &mut bool,
+        sink: &mut S,
+    ) -> Result<(), Stop> {
+        let piece = piece(&self.shared.store, body, section)?;
+        let mut line = match begins {
+            Some(seq) => FetchLine::begin(sink.buffer(), seq),
+            None => FetchLine::resume(sink.buffer()),
+        };
+        let mut range = match piece {
+            None => {
+                line.section(section, None);
+                return Ok(());
+            }
+            Some(Piece::Octets(octets)) => {
+                let len = octets.len() as u64;
+                let part = within(section, 0..len);
+                let (from, to) = (usize::try_from(part.start), usize::try_from(part.end));
+                let part = from.ok().zip(to.ok()).and_then(|(from, to)| octets.get(from..to));
+                line.section(section, part.or(Some(&[])));
+                return Ok(());
+            }
+            Some(Piece::Range(range)) => within(section, range),
+        };
+        line.section_literal_header(section, range.end - range.start);
+        while range.start < range.end {
+            let next = range.end.min(range.start + FLUSH_BYTES as u64);
+            self.shared.store.read(&body.body, range.start..next, sink.buffer())?;
+            range.start = next;
+            if sink.buffer().len() >= FLUSH_BYTES {
+                *on_its_way = true;
+                sink.flush().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The part of the octets that `<start.count>` names; beyond the end it is empty (RFC 3501 §6.4.5).
+fn within(section: &FetchSection, octets: Range<u64>) -> Range<u64> {
+    let Some((start, count)) = section.partial else { return octets };
+    let from = octets.start.saturating_add(start).min(octets.end);
+    from..from.saturating_add(count).min(octets.end)
+}
