@@ -16,6 +16,7 @@ mod batch;
 pub mod change;
 mod codec;
 mod condition;
+pub mod contract;
 mod delta;
 pub mod embedded;
 pub mod engine;
