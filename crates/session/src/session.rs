@@ -251,3 +251,19 @@ impl Session {
         self.login.as_ref().map(|login| &login.identity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+
+    /// What drives a session may be moved between threads.
+    #[expect(dead_code, reason = "that it compiles is the test")]
+    async fn futures_can_move(session: &mut Session, sink: &mut Vec<u8>) {
+        let _ = is_send(session.receive(b"", sink)).await;
+        let _ = is_send(session.push(sink)).await;
+    }
+}

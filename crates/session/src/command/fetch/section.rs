@@ -40,25 +40,44 @@ impl Session {
             }
             Some(Piece::Fields { .. }) => {
                 let part = within(section, 0..fields.len() as u64);
-                let (from, to) = (usize::try_from(part.start), usize::try_from(part.end));
-                let part = from.ok().zip(to.ok()).and_then(|(from, to)| fields.get(from..to));
-                line.section(section, part.or(Some(&[])));
+                line.section(section, Some(slice(&fields, &part)));
                 return Ok(());
             }
             Some(Piece::Octets(range)) => within(section, range),
         };
+        if body.body.len <= FLUSH_BYTES as u64 {
+            // Read whole, which checks the CRC [H8].
+            let mut octets = Vec::new();
+            store.read(&body.body, 0..body.body.len, &mut octets)?;
+            line.section_literal_header(section, range.end - range.start);
+            sink.buffer().extend_from_slice(slice(&octets, &range));
+            return Ok(());
+        }
         line.section_literal_header(section, range.end - range.start);
+        let whole = range == (0..body.body.len);
+        let mut crc = crc32fast::Hasher::new();
         while range.start < range.end {
             let next = range.end.min(range.start + FLUSH_BYTES as u64);
+            let from = sink.buffer().len();
             store.read(&body.body, range.start..next, sink.buffer())?;
+            crc.update(sink.buffer().get(from..).unwrap_or_default());
             range.start = next;
             if sink.buffer().len() >= FLUSH_BYTES {
                 *on_its_way = true;
                 sink.flush().await?;
             }
         }
+        if whole && crc.finalize() != body.body.crc {
+            return Err(store::Error::Damaged("the octets of a message differ".into()).into());
+        }
         Ok(())
     }
+}
+
+/// The octets in the range, as far as there are any.
+fn slice<'a>(octets: &'a [u8], range: &Range<u64>) -> &'a [u8] {
+    let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+    from.ok().zip(to.ok()).and_then(|(from, to)| octets.get(from..to)).unwrap_or_default()
 }
 
 /// The part of the octets that `<start.count>` names; beyond the end it is empty (RFC 3501 §6.4.5).
