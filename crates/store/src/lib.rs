@@ -16,6 +16,7 @@ mod batch;
 pub mod change;
 mod codec;
 mod condition;
+pub mod contract;
 mod delta;
 pub mod embedded;
 pub mod engine;
@@ -27,6 +28,7 @@ pub mod open;
 pub mod receive;
 mod registry;
 pub mod rules;
+pub mod segments;
 pub mod store;
 pub mod tree;
 

@@ -1,5 +1,12 @@
 //! The store as its users see it: changes in, snapshots out, over the engine in memory and the embedded one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; the lint exempts only the test functions themselves"
+)]
+
 use imap::command::{DateTime, StoreAction};
 use imap::flag::{Flag, Keyword, SystemFlag};
 use imap::number::{ModSeq, ModSeqOrZero, Uid};
