@@ -86,10 +86,8 @@ impl Accounts {
     }
 
     async fn find(&self, name: &str) -> Result<Found, AuthFailure> {
-        let nobody = |name: &str| Found {
-            account: None,
-            keys: Keys::of_nobody(&self.inner.nobody, name),
-        };
+        let nobody =
+            |name: &str| Found { account: None, keys: Keys::of_nobody(&self.inner.nobody, name) };
         let Ok(name) = account_name(name) else { return Ok(nobody(name)) };
         let row = self.inner.store.account_row(&name).await;
         let Some(row) = row.map_err(|error| AuthFailure::Unavailable(error.to_string()))? else {
@@ -106,9 +104,15 @@ impl Accounts {
     }
 
     /// Checks a name with its password.
-    async fn login(&self, peer: &Peer, user: &str, password: &str) -> Result<Identity, AuthFailure> {
+    async fn login(
+        &self,
+        peer: &Peer,
+        user: &str,
+        password: &str,
+    ) -> Result<Identity, AuthFailure> {
         let found = self.find(user).await?;
-        let (id, version) = found.account.as_ref().map_or((0, 0), |(_, row, _)| (row.id.0, row.version));
+        let (id, version) =
+            found.account.as_ref().map_or((0, 0), |(_, row, _)| (row.id.0, row.version));
         let known = self.inner.cache.knows(id, version, password, Instant::now());
         if !known && !self.verify(found.keys.clone(), password.to_owned()).await? {
             return Err(AuthFailure::Credentials);
@@ -177,8 +181,7 @@ impl Authenticator for Accounts {
         if mechanism == PLAIN {
             return Some(Box::new(PlainExchange { accounts, peer }));
         }
-        let offer =
-            Offer { plus: mechanism == SCRAM_PLUS, binding: peer.channel_binding.clone() };
+        let offer = Offer { plus: mechanism == SCRAM_PLUS, binding: peer.channel_binding.clone() };
         Some(Box::new(ScramExchange { accounts, peer, offer, challenged: None }))
     }
 }

@@ -62,12 +62,7 @@ pub(crate) async fn converse(
 }
 
 /// Says that there is no room, and why.
-pub(crate) async fn refuse(
-    context: &Context,
-    stream: TcpStream,
-    why: Refused,
-    implicit_tls: bool,
-) {
+pub(crate) async fn refuse(context: &Context, stream: TcpStream, why: Refused, implicit_tls: bool) {
     let say = async {
         let mut wire = Wire::new(Stream::Tcp(stream), TIME_TO_REFUSE);
         if implicit_tls && wire.secure(&context.tls).await.is_err() {

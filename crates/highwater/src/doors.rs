@@ -41,7 +41,9 @@ impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Full => "The server has as many connections as it takes, try again later",
-            Self::Address => "Your address has as many connections as it may have, close some first",
+            Self::Address => {
+                "Your address has as many connections as it may have, close some first"
+            }
         })
     }
 }

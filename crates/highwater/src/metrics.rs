@@ -110,7 +110,11 @@ impl Metrics {
         );
         r.register("batch_changes", "Changes in one commit", self.batch_changes.clone());
         r.register("batch_sync_seconds", "Time of one durable commit", self.sync_seconds.clone());
-        r.register("deliveries", "LMTP deliveries by recipient and result", self.deliveries.clone());
+        r.register(
+            "deliveries",
+            "LMTP deliveries by recipient and result",
+            self.deliveries.clone(),
+        );
         r.register("conflicts", "Conditional STOREs answered MODIFIED", self.conflicts.clone());
         r.register(
             "resync_fallbacks",

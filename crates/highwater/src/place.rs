@@ -23,7 +23,7 @@ pub(crate) type OnBatch = Arc<dyn Fn(BatchReport) + Send + Sync>;
 pub(crate) fn directory(location: &str) -> Result<PathBuf, String> {
     if location.starts_with("postgres://") || location.starts_with("postgresql://") {
         return Err(
-            "this program cannot keep mail in PostgreSQL: name a directory with --data DIR".into()
+            "this program cannot keep mail in PostgreSQL: name a directory with --data DIR".into(),
         );
     }
     if location.is_empty() {

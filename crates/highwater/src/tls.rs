@@ -44,7 +44,8 @@ pub(crate) fn acceptor(tls: &config::Tls, data: &Path) -> Result<TlsAcceptor> {
     if chain.is_empty() {
         bail!("{} holds no certificate in PEM; check tls.certificate", certificate.display());
     }
-    let key_der = PrivateKeyDer::from_pem_file(&key).map_err(|error| pem_error("key", &key, &error))?;
+    let key_der =
+        PrivateKeyDer::from_pem_file(&key).map_err(|error| pem_error("key", &key, &error))?;
     let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key_der)
@@ -70,8 +71,12 @@ fn make_certificate(certificate: &Path, key: &Path) -> Result<()> {
 fn write_new(file: &Path, octets: &[u8], mode: u32) -> Result<()> {
     let unfinished = file.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut out =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&unfinished)?;
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&unfinished)?;
         out.write_all(octets)?;
         out.sync_all()?;
         std::fs::rename(&unfinished, file)
@@ -87,9 +92,7 @@ pub(crate) fn channel_binding(connection: &rustls::ServerConnection) -> Option<V
     if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
         return None;
     }
-    connection
-        .export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None)
-        .ok()
+    connection.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).ok()
 }
 
 #[cfg(test)]

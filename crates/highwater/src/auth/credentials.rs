@@ -200,8 +200,8 @@ pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
 /// A password of 20 letters and digits that are hard to mistake: 100 bits.
 pub(crate) fn generate_password() -> Result<String, PasswordError> {
     const LETTERS: [char; 32] = [
-        'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j', 'k', 'm', 'n', 'p', 'q', 'r', 's', 't', 'u', 'v',
-        'w', 'x', 'y', 'z', '2', '3', '4', '5', '6', '7', '8', '9', 'i',
+        'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'j', 'k', 'm', 'n', 'p', 'q', 'r', 's', 't', 'u',
+        'v', 'w', 'x', 'y', 'z', '2', '3', '4', '5', '6', '7', '8', '9', 'i',
     ];
     let mut random = [0u8; 20];
     SystemRandom::new().fill(&mut random).map_err(|_| PasswordError::NoRandom)?;

@@ -111,7 +111,9 @@ fn binding_for(flag: &str, offer: &Offer) -> Result<Option<Vec<u8>>, ScramError>
         (_, true, Some(binding)) if flag.strip_prefix("p=") == Some(BINDING_NAME) => {
             Ok(Some(binding.clone()))
         }
-        (_, true, _) => Err(ScramError::Malformed("expected p=tls-exporter with SCRAM-SHA-256-PLUS")),
+        (_, true, _) => {
+            Err(ScramError::Malformed("expected p=tls-exporter with SCRAM-SHA-256-PLUS"))
+        }
         _ => Err(ScramError::Malformed("expected n or y; p= goes with SCRAM-SHA-256-PLUS")),
     }
 }
@@ -281,7 +283,10 @@ mod tests {
         assert!(challenged.client_final(good.as_bytes()).is_ok());
         let other_nonce = good.replace("r=abcxyz", "r=abcxyy");
         assert_eq!(challenged.client_final(other_nonce.as_bytes()), Err(ScramError::Refused));
-        assert!(matches!(challenged.client_final(b"c=biws,r=abcxyz"), Err(ScramError::Malformed(_))));
+        assert!(matches!(
+            challenged.client_final(b"c=biws,r=abcxyz"),
+            Err(ScramError::Malformed(_))
+        ));
         assert_eq!(
             client_first(b"n,a=other,n=user,r=abc", &PLAIN).err(),
             Some(ScramError::Refused)
@@ -292,7 +297,9 @@ mod tests {
     #[test]
     fn names_are_unescaped_and_broken_messages_say_what_was_expected() {
         assert_eq!(client_first(b"n,,n=a=2Cb=3D,r=x", &PLAIN).unwrap().user, "a,b=");
-        for message in [&b"n,,n=a=b,r=x"[..], b"n,,m=x,n=a,r=x", b"n,,n=,r=x", b"n,,n=a", b"", b"\xff"] {
+        for message in
+            [&b"n,,n=a=b,r=x"[..], b"n,,m=x,n=a,r=x", b"n,,n=,r=x", b"n,,n=a", b"", b"\xff"]
+        {
             assert!(matches!(client_first(message, &PLAIN), Err(ScramError::Malformed(_))));
         }
     }

@@ -17,8 +17,7 @@ pub(super) const TOO_LARGE: Refused =
     Refused { code: 552, enhanced: "5.3.4", text: "The message is too large" };
 const UNKNOWN: Refused =
     Refused { code: 550, enhanced: "5.1.1", text: "There is no such user here" };
-const DISABLED: Refused =
-    Refused { code: 550, enhanced: "5.2.1", text: "This user takes no mail" };
+const DISABLED: Refused = Refused { code: 550, enhanced: "5.2.1", text: "This user takes no mail" };
 const DELIVERED: Refused = Refused { code: 250, enhanced: "2.1.5", text: "Delivered" };
 
 /// Who is to get the message.
@@ -42,7 +41,8 @@ pub(super) fn result(code: u16) -> &'static str {
 pub(super) async fn find(store: &Store, to: &Mailbox) -> Result<Recipient, Refused> {
     let split = to.local.split_once('+').filter(|(user, _)| !user.is_empty());
     let mut names = Vec::new();
-    for (local, detail) in [(to.local.as_str(), None), split.map_or(("", None), |(u, d)| (u, Some(d)))]
+    for (local, detail) in
+        [(to.local.as_str(), None), split.map_or(("", None), |(u, d)| (u, Some(d)))]
     {
         if let Some(domain) = &to.domain {
             names.push((format!("{local}@{domain}"), detail));

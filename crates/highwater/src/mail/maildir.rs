@@ -36,9 +36,10 @@ struct Folder {
 impl MaildirReader {
     pub(super) fn open(root: &Path, len_max: u64) -> Result<Self, BadMessage> {
         let mut reader = Self { folders: VecDeque::new(), len: 0, len_max, done: 0 };
-        reader
-            .add_folders(root, "", 0)
-            .map_err(|error| BadMessage { position: root.display().to_string(), why: error.to_string() })?;
+        reader.add_folders(root, "", 0).map_err(|error| BadMessage {
+            position: root.display().to_string(),
+            why: error.to_string(),
+        })?;
         if reader.folders.is_empty() {
             return Err(BadMessage {
                 position: root.display().to_string(),
@@ -69,10 +70,11 @@ impl MaildirReader {
         below.sort();
         for folder in below.iter().filter(|_| depth < DEPTH_MAX) {
             let path = directory.join(folder);
-            let readable = decoded(folder.strip_prefix('.').map_or_else(
-                || folder.clone(),
-                |levels| levels.replace('.', "/"),
-            ));
+            let readable = decoded(
+                folder
+                    .strip_prefix('.')
+                    .map_or_else(|| folder.clone(), |levels| levels.replace('.', "/")),
+            );
             let full = if name.is_empty() { readable } else { format!("{name}/{readable}") };
             self.add_folders(&path, &full, depth + 1)?;
         }

@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn dates_that_are_none_are_none() {
-        for line in ["From ", "From x Foo Jan", "From x Jan 99 00:00:00 2000", "From Jan 1 1 2000"] {
+        for line in ["From ", "From x Foo Jan", "From x Jan 99 00:00:00 2000", "From Jan 1 1 2000"]
+        {
             assert_eq!(date_of(line), None, "{line}");
         }
     }
