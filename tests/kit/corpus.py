@@ -6,7 +6,7 @@ there are fewer distinct messages than asked for, copies get a Message-ID line o
 their own on top; `describe` says how many.
 
 A message is kept in its wire form (CRLF). Left out are messages with a NUL or a
-bare CR, which IMAP or the sync clients themselves cannot carry unchanged.
+bare CR, or without an end of the header, which IMAP or the sync clients themselves cannot carry unchanged.
 """
 
 import json
@@ -42,6 +42,7 @@ def messages(count=2000):
 
 def describe(count=2000):
     """How many of `count` messages are distinct originals, and whence."""
+    load()
     sources = json.loads((folder() / "sources.json").read_text())
     total = sum(sources.values())
     names = ", ".join(f"{name} {number}" for name, number in sorted(sources.items()))
@@ -153,7 +154,7 @@ def usable(data):
     top = re.split(rb"\r?\n\r?\n", data, maxsplit=1)[0]
     fields = sum(bool(re.match(rb"(?i)(from|to|subject|date|message-id|received):", line))
                  for line in top.splitlines())
-    return fields >= 2 and not ODD.search(data)
+    return fields >= 2 and len(top) < len(data) and not ODD.search(data)
 
 
 def wire_form(data):
