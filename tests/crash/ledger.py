@@ -24,6 +24,7 @@ class Ledger:
         self.boxes = {self.home: Box(), self.moved: Box()}
         self.delivered = set()
         self.pending = None
+        self.shared_flags = set()
 
     def judge(self, found):
         """Differences between `found` {box: {mark: keywords}} and what must be."""
@@ -84,18 +85,19 @@ class Told:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.changes = {}
+        self.changes = set()
         self.highest = 0
         self.twice = []
         self.acknowledged = 0
 
-    def change(self, modseq, what):
+    def change(self, modseq):
         """A change of one message was acknowledged with this mod-sequence."""
         with self.lock:
-            if modseq in self.changes and self.changes[modseq] != what:
-                self.twice.append((modseq, self.changes[modseq], what))
-            self.changes[modseq] = what
-            self.highest = max(self.highest, modseq)
+            if modseq is None or modseq in self.changes:
+                self.twice.append(modseq)
+            else:
+                self.changes.add(modseq)
+                self.highest = max(self.highest, modseq)
 
     def seen(self, modseq):
         """A mod-sequence or HIGHESTMODSEQ was told."""
