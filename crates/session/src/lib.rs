@@ -15,7 +15,6 @@
 mod account;
 pub mod capability;
 mod command;
-mod message;
 mod refusal;
 mod search;
 mod session;

@@ -88,7 +88,7 @@ impl Session {
     /// A session that has not said anything yet.
     #[must_use]
     pub fn new(shared: Arc<Shared>, peer: Peer) -> Self {
-        let framer = Framer::new(shared.config.limits_before_login.clone());
+        let framer = Framer::new(shared.config.limits_before_login);
         Self {
             shared,
             peer,
@@ -249,5 +249,21 @@ impl Session {
     #[must_use]
     pub fn account(&self) -> Option<&Identity> {
         self.login.as_ref().map(|login| &login.identity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+
+    /// What drives a session may be moved between threads.
+    #[expect(dead_code, reason = "that it compiles is the test")]
+    async fn futures_can_move(session: &mut Session, sink: &mut Vec<u8>) {
+        let _ = is_send(session.receive(b"", sink)).await;
+        let _ = is_send(session.push(sink)).await;
     }
 }

@@ -45,14 +45,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let limits = Limits::default();
-        let mut before = Limits::default();
-        before.line_bytes_max = 8 * 1024;
-        before.literal_bytes_max = 4 * 1024;
-        before.command_bytes_max = 16 * 1024;
         Self {
-            limits,
-            limits_before_login: before,
+            limits: Limits::default(),
+            limits_before_login: Limits {
+                line_bytes_max: 8 * 1024,
+                literal_bytes_max: 4 * 1024,
+                command_bytes_max: 16 * 1024,
+                ..Limits::default()
+            },
             without: Vec::new(),
             server_name: "Highwater".into(),
             server_version: env!("CARGO_PKG_VERSION").into(),

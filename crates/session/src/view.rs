@@ -94,8 +94,9 @@ impl View {
     }
 
     /// How many messages of the numbering are `\Recent` here.
-    pub(crate) fn recent_count(&self) -> usize {
-        self.numbering.iter_uids(&self.recent).count()
+    pub(crate) fn recent_count(&self) -> u32 {
+        let up_to = |uid| self.numbering.count_up_to(uid);
+        self.recent.ranges().iter().map(|(low, high)| up_to(*high) - up_to(low - 1)).sum()
     }
 
     /// Whether the message is `\Recent` in this session.

@@ -35,8 +35,15 @@ fn collect(message: &mail_parser::Message<'_>, headers: bool, out: &mut String, 
             for header in &part.headers {
                 out.push_str(header.name.as_str());
                 out.push_str(": ");
-                if let HeaderValue::Text(text) = &header.value {
-                    out.push_str(text);
+                match &header.value {
+                    HeaderValue::Text(text) => out.push_str(text),
+                    // Addresses, dates and the like: as they stand, with their encoded words decoded.
+                    _ => {
+                        let from = usize::try_from(header.offset_start).unwrap_or(usize::MAX);
+                        let to = usize::try_from(header.offset_end).unwrap_or(usize::MAX);
+                        let raw = message.raw_message.get(from..to).unwrap_or_default();
+                        out.push_str(&decode_words(&unfold(raw)));
+                    }
                 }
                 out.push('\n');
             }

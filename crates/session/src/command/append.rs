@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// The mailbox to add to.
-    async fn append_target(&self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
+    async fn append_target(&mut self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
         let id = self.target(&mailbox.0)?;
         self.shared.store.mailbox(id).await.map_err(|error| Refusal::from(error).for_target())?;
         Ok(id)

@@ -24,7 +24,7 @@ impl Session {
             if offered { self.shared.authenticator.begin(&self.peer, mechanism) } else { None };
         let Some(mut exchange) = begun else {
             let text = format!("{mechanism} is not among the mechanisms that CAPABILITY lists");
-            return self.finish(&tag, NAME, 0, Err(Refusal::no(text).into()), sink).await;
+            return self.finish_now(&tag, NAME, Err(Refusal::no(text).into()), sink).await;
         };
         let step = exchange.step(initial.map(|secret| secret.0.as_slice())).await;
         self.sasl_step(tag, exchange, step, sink).await
@@ -42,11 +42,11 @@ impl Session {
             Ok(SaslAnswer::Data(answer)) => answer,
             Ok(SaslAnswer::Cancel) => {
                 let refusal = Refusal::bad("Cancelled by the client");
-                return self.finish(&tag, NAME, 0, Err(refusal.into()), sink).await;
+                return self.finish_now(&tag, NAME, Err(refusal.into()), sink).await;
             }
             Err(error) => {
                 let refusal = Refusal::bad(error.to_string());
-                return self.finish(&tag, NAME, 0, Err(refusal.into()), sink).await;
+                return self.finish_now(&tag, NAME, Err(refusal.into()), sink).await;
             }
         };
         if let Some(identity) = proven {
@@ -55,7 +55,7 @@ impl Session {
             } else {
                 Err(Refusal::bad("expected an empty answer to the mechanism's last words").into())
             };
-            return self.finish(&tag, NAME, 0, result, sink).await;
+            return self.finish_now(&tag, NAME, result, sink).await;
         }
         let step = exchange.step(Some(&answer.0)).await;
         self.sasl_step(tag, exchange, step, sink).await
@@ -81,7 +81,7 @@ impl Session {
                 Err(Refusal::from(failure).into())
             }
         };
-        self.finish(&tag, NAME, 0, result, sink).await
+        self.finish_now(&tag, NAME, result, sink).await
     }
 
     fn challenge<S: Sink>(

@@ -66,7 +66,7 @@ pub(super) fn numbers_expected() -> Refusal {
 /// COPYUID, unless nothing was taken.
 pub(super) fn copy_uid(done: &Transferred) -> Option<Code> {
     let (from, to) = (done.source_uids.clone(), done.target_uids.clone());
-    (!from.is_empty()).then(|| Code::CopyUid(done.uid_validity, from, to))
+    (!from.is_empty()).then_some(Code::CopyUid(done.uid_validity, from, to))
 }
 
 /// Everything up to the source's state after the change, what was moved included.

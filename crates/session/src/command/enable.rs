@@ -16,10 +16,12 @@ impl Session {
         let mut enabled: Vec<&str> = Vec::new();
         for name in names {
             match name.as_str() {
-                "CONDSTORE" if self.shared.has_mod_seqs() && !enabled.contains(&"CONDSTORE") => {
-                    if !self.voice.aware {
-                        enabled.push("CONDSTORE");
-                    }
+                "CONDSTORE"
+                    if self.shared.has_mod_seqs()
+                        && !self.voice.aware
+                        && !enabled.contains(&"CONDSTORE") =>
+                {
+                    enabled.push("CONDSTORE");
                 }
                 "QRESYNC" if self.shared.offers("QRESYNC") && !self.voice.qresync => {
                     self.voice.qresync = true;

@@ -29,6 +29,6 @@ impl Session {
         } else {
             Err(Refusal::bad("expected DONE").into())
         };
-        self.finish(tag, NAME, 0, result, sink).await
+        self.finish_now(tag, NAME, result, sink).await
     }
 }

@@ -29,7 +29,7 @@ impl Session {
     pub(crate) async fn enter(&mut self, identity: Identity) -> Result<Reply, Stop> {
         let account = self.shared.store.account(identity.account).await?;
         self.login = Some(Login { identity, account });
-        self.framer.set_limits(self.shared.config.limits.clone());
+        self.framer.set_limits(self.shared.config.limits);
         let code = Code::Capability(self.shared.capabilities(&self.peer, true));
         Ok(Reply::ok("Welcome").code(code))
     }

@@ -61,7 +61,7 @@ impl Session {
         let state = view.state();
         view.write_flag_lists(out);
         encode::exists(out, view.exists());
-        encode::recent(out, u32::try_from(view.recent_count()).unwrap_or(u32::MAX));
+        encode::recent(out, view.recent_count());
         if let Some(seq) = state.first_unseen().and_then(|uid| view.seq_of(uid)) {
             let code = Code::Unseen(seq);
             encode::untagged(out, Status::Ok, Some(&code), "The first that was not seen");

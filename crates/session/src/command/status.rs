@@ -8,7 +8,6 @@ use crate::session::{Reply, Session};
 use crate::shared::Sink;
 use imap::command::{MailboxName, StatusItem};
 use imap::encode::{self, Code};
-use imap::set::UidSet;
 use store::MailboxId;
 
 impl Session {
@@ -43,13 +42,10 @@ impl Session {
         let mailbox = self.shared.store.mailbox(id).await?;
         let state = mailbox.state();
         let highest = if self.shared.has_mod_seqs() { state.highest_mod_seq().value() } else { 0 };
-        let recent = || {
-            let above = UidSet::from_ranges([(mailbox.peek_recent().saturating_add(1), u32::MAX)]);
-            state.tree().iter_uids(&above).count() as u64
-        };
+        let recent = || state.exists() - state.tree().count_up_to(mailbox.peek_recent());
         let value = |item: &StatusItem| match item {
             StatusItem::Messages => u64::from(state.exists()),
-            StatusItem::Recent => recent(),
+            StatusItem::Recent => u64::from(recent()),
             StatusItem::UidNext => u64::from(state.uid_next()),
             StatusItem::UidValidity => u64::from(state.uid_validity().value()),
             StatusItem::Unseen => u64::from(state.unseen()),

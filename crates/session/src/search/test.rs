@@ -1,8 +1,11 @@
 //! Whether a message answers the criteria: asked of its record, then of its header, then of all of it.
 
 use super::Key;
+use crate::shared::yield_now;
 use crate::view::View;
 use imap::command::Date;
+use imap::message::{searchable_field, searchable_text, sent_date};
+use std::cell::OnceCell;
 
 use store::{Message, Store};
 
@@ -11,13 +14,24 @@ struct Facts<'a> {
     view: &'a View,
     message: &'a Message,
     header: Option<Vec<u8>>,
-    whole: Option<Words>,
+    whole: Option<Whole>,
 }
 
-/// The words of a message in lower case.
-struct Words {
-    header: String,
-    body: String,
+/// A whole message, its words in lower case once they are asked for.
+struct Whole {
+    octets: Vec<u8>,
+    body: OnceCell<String>,
+    text: OnceCell<String>,
+}
+
+impl Whole {
+    fn body(&self) -> &str {
+        self.body.get_or_init(|| searchable_text(&self.octets, false).to_lowercase())
+    }
+
+    fn text(&self) -> &str {
+        self.text.get_or_init(|| searchable_text(&self.octets, true).to_lowercase())
+    }
 }
 
 /// Whether all criteria hold.
@@ -36,16 +50,18 @@ pub(crate) async fn holds(
     }
     let body = store.body(message.body).await?;
     let mut octets = Vec::new();
-    crate::message::read_header(store, &body, &mut octets)?;
+    store.read(&body.body, body.structure.header(), &mut octets)?;
     facts.header = Some(octets);
     if let Some(known) = all(keys, &facts) {
         return Ok(known);
     }
     let mut octets = Vec::new();
     store.read(&body.body, 0..body.body.len, &mut octets)?;
-    let (header, body) = crate::message::words(&octets);
-    facts.whole = Some(Words { header, body });
-    Ok(all(keys, &facts).unwrap_or(false))
+    facts.whole = Some(Whole { octets, body: OnceCell::new(), text: OnceCell::new() });
+    let known = all(keys, &facts).unwrap_or(false);
+    drop(facts);
+    yield_now().await;
+    Ok(known)
 }
 
 /// All of them, as far as is known: `None` when more must be read.
@@ -80,17 +96,14 @@ fn one(key: &Key, facts: &Facts<'_>) -> Option<bool> {
         Key::From(moment) => message.internal_date.unix >= *moment,
         Key::Sent(days) => {
             let header = facts.header.as_deref()?;
-            crate::message::sent_date(header).is_some_and(|date| days.contains(date))
+            sent_date(header).is_some_and(|date| days.contains(date))
         }
         Key::Header(name, words) => {
-            let header = facts.header.as_deref()?;
-            crate::message::field_contains(header, name, words)
+            let values = searchable_field(facts.header.as_deref()?, name);
+            values.iter().any(|value| value.to_lowercase().contains(words.as_str()))
         }
-        Key::Body(words) => facts.whole.as_ref()?.body.contains(words.as_str()),
-        Key::Text(words) => {
-            let whole = facts.whole.as_ref()?;
-            whole.header.contains(words.as_str()) || whole.body.contains(words.as_str())
-        }
+        Key::Body(words) => facts.whole.as_ref()?.body().contains(words.as_str()),
+        Key::Text(words) => facts.whole.as_ref()?.text().contains(words.as_str()),
         Key::Not(key) => !one(key, facts)?,
         Key::And(keys) => return all(keys, facts),
         Key::Or(keys) => match (one(&keys.0, facts), one(&keys.1, facts)) {

@@ -117,6 +117,18 @@ impl Session {
         if reply.status == Status::Bad { Ok(self.count_bad(sink)) } else { Ok(Next::Read) }
     }
 
+    /// [`Session::finish`] for what is not measured: how long a client thinks.
+    pub(crate) async fn finish_now<S: Sink>(
+        &mut self,
+        tag: &Tag,
+        name: &'static str,
+        result: Result<Reply, Stop>,
+        sink: &mut S,
+    ) -> Result<Next, Closed> {
+        let since = self.shared.observer.now_nanos();
+        self.finish(tag, name, since, result, sink).await
+    }
+
     /// Tells what the command lets be told; answers what HIGHESTMODSEQ must say, if anything.
     async fn sync<S: Sink>(
         &mut self,

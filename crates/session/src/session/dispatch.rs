@@ -7,6 +7,7 @@ use super::{Next, Reply, Session};
 use crate::refusal::{Refusal, Stop};
 use crate::shared::{Closed, Sink};
 use imap::command::{Command, CommandBody, Tag};
+use imap::encode::{self, Code, Status};
 
 /// When a command may be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +56,11 @@ impl Session {
         sink: &mut S,
     ) -> Result<Next, Closed> {
         let Command { tag, body } = command;
+        if self.login.as_ref().is_some_and(|login| login.account.is_deleted()) {
+            let text = "The account was deleted";
+            encode::untagged(sink.buffer(), Status::Bye, Some(&Code::NonExistent), text);
+            return Ok(Next::Close);
+        }
         let (name, when) = describe(&body);
         if let Err(refusal) = self.may_run(name, when) {
             return self.finish(&tag, name, since, Err(refusal.into()), sink).await;

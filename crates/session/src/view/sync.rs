@@ -60,8 +60,7 @@ impl View {
         self.state = Arc::clone(state);
         if !came.is_empty() {
             encode::exists(sink.buffer(), self.numbering.len());
-            let recent = u32::try_from(self.recent_count()).unwrap_or(u32::MAX);
-            encode::recent(sink.buffer(), recent);
+            encode::recent(sink.buffer(), self.recent_count());
         }
         Ok(())
     }

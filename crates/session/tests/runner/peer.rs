@@ -70,6 +70,9 @@ impl Wire for Tcp {
     }
 
     fn closed(&mut self) -> bool {
-        self.closed || self.line().is_none() && self.closed
+        if !self.closed {
+            let _ = self.line();
+        }
+        self.closed
     }
 }

@@ -68,9 +68,13 @@ impl Session {
                     line.save_date(Some(DateTime { unix: message.save_date, zone_minutes: 0 }))
                 }
                 FetchItem::Size => line.size(message.size),
-                FetchItem::Envelope => line.raw("ENVELOPE", body.map_or(nil, |_| nil)),
-                FetchItem::Body => line.raw("BODY", body.map_or(nil, |_| nil)),
-                FetchItem::BodyStructure => line.raw("BODYSTRUCTURE", body.map_or(nil, |_| nil)),
+                FetchItem::Envelope => {
+                    line.raw("ENVELOPE", body.map_or(nil, |b| b.structure.envelope()))
+                }
+                FetchItem::Body => line.raw("BODY", body.map_or(nil, |b| b.structure.body())),
+                FetchItem::BodyStructure => {
+                    line.raw("BODYSTRUCTURE", body.map_or(nil, |b| b.structure.bodystructure()))
+                }
                 FetchItem::Uid | FetchItem::ModSeq | FetchItem::Section(_) => continue,
             };
         }

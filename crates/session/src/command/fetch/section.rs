@@ -1,11 +1,11 @@
 //! The octets of a message, sent in pieces.
 
-use crate::message::{Piece, piece};
 use crate::refusal::Stop;
 use crate::session::Session;
 use crate::shared::{FLUSH_BYTES, Sink};
 use imap::command::FetchSection;
 use imap::encode::FetchLine;
+use imap::message::{Piece, filter_fields};
 use imap::number::SeqNum;
 use std::ops::Range;
 use store::Body;
@@ -21,7 +21,14 @@ impl Session {
         on_its_way: &mut bool,
         sink: &mut S,
     ) -> Result<(), Stop> {
-        let piece = piece(&self.shared.store, body, section)?;
+        let store = self.shared.store.clone();
+        let mut fields = Vec::new();
+        let piece = body.structure.section(section);
+        if let Some(Piece::Fields { header, names, not }) = &piece {
+            let mut octets = Vec::new();
+            store.read(&body.body, header.clone(), &mut octets)?;
+            fields = filter_fields(&octets, names, *not);
+        }
         let mut line = match begins {
             Some(seq) => FetchLine::begin(sink.buffer(), seq),
             None => FetchLine::resume(sink.buffer()),
@@ -31,28 +38,46 @@ impl Session {
                 line.section(section, None);
                 return Ok(());
             }
-            Some(Piece::Octets(octets)) => {
-                let len = octets.len() as u64;
-                let part = within(section, 0..len);
-                let (from, to) = (usize::try_from(part.start), usize::try_from(part.end));
-                let part = from.ok().zip(to.ok()).and_then(|(from, to)| octets.get(from..to));
-                line.section(section, part.or(Some(&[])));
+            Some(Piece::Fields { .. }) => {
+                let part = within(section, 0..fields.len() as u64);
+                line.section(section, Some(slice(&fields, &part)));
                 return Ok(());
             }
-            Some(Piece::Range(range)) => within(section, range),
+            Some(Piece::Octets(range)) => within(section, range),
         };
+        if body.body.len <= FLUSH_BYTES as u64 {
+            // Read whole, which checks the CRC [H8].
+            let mut octets = Vec::new();
+            store.read(&body.body, 0..body.body.len, &mut octets)?;
+            line.section_literal_header(section, range.end - range.start);
+            sink.buffer().extend_from_slice(slice(&octets, &range));
+            return Ok(());
+        }
         line.section_literal_header(section, range.end - range.start);
+        let whole = range == (0..body.body.len);
+        let mut crc = crc32fast::Hasher::new();
         while range.start < range.end {
             let next = range.end.min(range.start + FLUSH_BYTES as u64);
-            self.shared.store.read(&body.body, range.start..next, sink.buffer())?;
+            let from = sink.buffer().len();
+            store.read(&body.body, range.start..next, sink.buffer())?;
+            crc.update(sink.buffer().get(from..).unwrap_or_default());
             range.start = next;
             if sink.buffer().len() >= FLUSH_BYTES {
                 *on_its_way = true;
                 sink.flush().await?;
             }
         }
+        if whole && crc.finalize() != body.body.crc {
+            return Err(store::Error::Damaged("the octets of a message differ".into()).into());
+        }
         Ok(())
     }
+}
+
+/// The octets in the range, as far as there are any.
+fn slice<'a>(octets: &'a [u8], range: &Range<u64>) -> &'a [u8] {
+    let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+    from.ok().zip(to.ok()).and_then(|(from, to)| octets.get(from..to)).unwrap_or_default()
 }
 
 /// The part of the octets that `<start.count>` names; beyond the end it is empty (RFC 3501 §6.4.5).
