@@ -43,6 +43,9 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A field of ID with its value, `None` for NIL (RFC 2971 §3.3).
+pub type IdField = (Vec<u8>, Option<Vec<u8>>);
+
 /// One complete command line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Command {
@@ -62,7 +65,7 @@ pub enum CommandBody {
     /// `LOGOUT`
     Logout,
     /// `ID` (RFC 2971): field and value pairs, or `None` for NIL.
-    Id(Option<Vec<(Vec<u8>, Option<Vec<u8>>)>>),
+    Id(Option<Vec<IdField>>),
     /// `STARTTLS`
     StartTls,
     /// `AUTHENTICATE` (RFC 3501 §6.2.2, RFC 4959): mechanism in capitals, initial response decoded.

@@ -9,6 +9,14 @@
 //! RFC 3501, RFC 4466 and RFC 7162 for the grammar, and the extensions named in each module.
 
 pub mod command;
+pub mod date;
+pub mod encode;
 pub mod flag;
+pub mod frame;
+pub mod lmtp;
+pub mod message;
 pub mod number;
+pub mod parse;
+pub mod pattern;
 pub mod set;
+pub mod utf7;

@@ -289,6 +289,11 @@ mod tests {
         let beyond = SequenceSet::Ranges(vec![(n(100), SetBound::Star)]);
         assert_eq!(beyond.resolve(15).unwrap().to_string(), "15:100");
         assert_eq!(beyond.to_string(), "100:*");
-        assert!(SequenceSet::Ranges(vec![(SetBound::Star, SetBound::Star)]).resolve(0).unwrap().is_empty());
+        assert!(
+            SequenceSet::Ranges(vec![(SetBound::Star, SetBound::Star)])
+                .resolve(0)
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -162,7 +162,10 @@ impl fmt::Display for EngineError {
             Self::Behind => f.write_str("another writer changed the mailbox first"),
             Self::Full(why) => write!(f, "nothing was stored: {why}"),
             Self::Broken(why) => {
-                write!(f, "a write or sync failed, the outcome is unknown, restart the server: {why}")
+                write!(
+                    f,
+                    "a write or sync failed, the outcome is unknown, restart the server: {why}"
+                )
             }
             Self::Damaged(why) => write!(f, "stored data cannot be read: {why}"),
             Self::Unavailable(why) => write!(f, "the database cannot be reached: {why}"),
@@ -276,8 +279,12 @@ pub trait BodyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`EngineError::Damaged`] when the body is not there, is shorter, or its CRC differs.
-    fn read(&self, body: &BodyRef, range: Range<u64>, into: &mut Vec<u8>)
-    -> Result<(), EngineError>;
+    fn read(
+        &self,
+        body: &BodyRef,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<(), EngineError>;
 
     /// Gives the space of these bodies back; nothing refers to them any more.
     ///

@@ -1,0 +1,190 @@
+//! Dates and times as IMAP writes them.
+//!
+//! # Standards
+//! RFC 3501 §9 (`date`, `date-time`), §6.4.4 (dates of SEARCH disregard time and zone).
+
+use crate::command::{Date, DateTime};
+use crate::parse::{Cursor, DecodeError};
+use std::fmt::Write;
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const SECONDS_PER_DAY: i64 = 86_400;
+
+impl Date {
+    /// The day with this year, month (1–12) and day of month, `None` when there is none (Gregorian calendar).
+    #[must_use]
+    pub fn from_civil(year: i32, month: u32, day: u32) -> Option<Self> {
+        if !(1..=9999).contains(&year) || !(1..=12).contains(&month) {
+            return None;
+        }
+        if day == 0 || day > days_in_month(year, month) {
+            return None;
+        }
+        let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+        let (era, of_era) = (y.div_euclid(400), y.rem_euclid(400));
+        let of_year = i32::try_from((153 * m + 2) / 5 + day - 1).ok()?;
+        let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+        Some(Self { days: era * 146_097 + days - 719_468 })
+    }
+
+    /// Year, month (1–12) and day of month.
+    #[must_use]
+    pub fn civil(self) -> (i32, u32, u32) {
+        let z = i64::from(self.days) + 719_468;
+        let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let m = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * m + 2) / 5 + 1;
+        let month = if m < 10 { m + 3 } else { m - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let small = |n: i64| u32::try_from(n).unwrap_or(1);
+        (i32::try_from(year).unwrap_or(i32::MAX), small(month), small(day))
+    }
+}
+
+impl DateTime {
+    /// The day in the time's own zone, as BEFORE, ON and SINCE compare it.
+    #[must_use]
+    pub fn local_date(self) -> Date {
+        let local = self.unix.saturating_add(i64::from(self.zone_minutes) * 60);
+        let clamp = i64::from(i32::MAX) / 2;
+        let days = local.div_euclid(SECONDS_PER_DAY).clamp(-clamp, clamp);
+        Date { days: i32::try_from(days).unwrap_or(0) }
+    }
+
+    /// The time as `date-time` writes it, quotes included: `"17-Jul-1996 02:44:25 -0700"`.
+    pub fn write(self, out: &mut String) {
+        let (year, month, day) = self.local_date().civil();
+        let local = self.unix.saturating_add(i64::from(self.zone_minutes) * 60);
+        let second = local.rem_euclid(SECONDS_PER_DAY);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let name = MONTHS.get(month as usize - 1).unwrap_or(&"Jan");
+        let sign = if self.zone_minutes < 0 { '-' } else { '+' };
+        let zone = self.zone_minutes.unsigned_abs();
+        let written = write!(
+            out,
+            "\"{day:>2}-{name}-{year:04} {hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}\"",
+            zone / 60,
+            zone % 60
+        );
+        debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    }
+}
+
+fn days_in_month(year: i32, month: u32) -> u32 {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// `date = date-text / DQUOTE date-text DQUOTE; date-text = date-day "-" date-month "-" date-year`
+pub(crate) fn date(c: &mut Cursor<'_>) -> Result<Date, DecodeError> {
+    let quoted = c.take(b'"');
+    let at = c.at();
+    let day = digits(c, 1, 2)?;
+    let date = rest_of_date(c, day, at)?;
+    if quoted {
+        c.byte(b'"', "the closing quote")?;
+    }
+    Ok(date)
+}
+
+fn rest_of_date(c: &mut Cursor<'_>, day: u32, at: usize) -> Result<Date, DecodeError> {
+    c.byte(b'-', "a date like 1-Feb-1994")?;
+    let month = MONTHS.iter().zip(1..).find(|(name, _)| c.take_word(name));
+    let (_, month) = month.ok_or_else(|| c.error("a month like Feb"))?;
+    c.byte(b'-', "a date like 1-Feb-1994")?;
+    let year = i32::try_from(digits(c, 4, 4)?).unwrap_or(0);
+    Date::from_civil(year, month, day).ok_or_else(|| DecodeError::new(at, "a day that exists"))
+}
+
+/// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`
+pub(crate) fn date_time(c: &mut Cursor<'_>) -> Result<DateTime, DecodeError> {
+    c.byte(b'"', "a date and time in quotes")?;
+    let at = c.at();
+    let day = if c.take(b' ') { digits(c, 1, 1)? } else { digits(c, 1, 2)? };
+    let date = rest_of_date(c, day, at)?;
+    c.space()?;
+    let hour = below(c, 24)?;
+    c.byte(b':', "a time like 02:44:25")?;
+    let minute = below(c, 60)?;
+    c.byte(b':', "a time like 02:44:25")?;
+    let second = below(c, 61)?;
+    c.space()?;
+    let east = match c.peek() {
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        _ => return Err(c.error("a zone like +0100")),
+    };
+    c.skip(1);
+    let zone = (below(c, 24)? * 60 + below(c, 60)?).cast_signed() * east;
+    c.byte(b'"', "the closing quote")?;
+    let of_day = i64::from(hour * 3600 + minute * 60 + second);
+    let unix = i64::from(date.days) * SECONDS_PER_DAY + of_day - i64::from(zone) * 60;
+    Ok(DateTime { unix, zone_minutes: i16::try_from(zone).unwrap_or(0) })
+}
+
+/// Two digits below a limit.
+fn below(c: &mut Cursor<'_>, limit: u32) -> Result<u32, DecodeError> {
+    let at = c.at();
+    let value = digits(c, 2, 2)?;
+    if value < limit { Ok(value) } else { Err(DecodeError::new(at, "a time and zone that exist")) }
+}
+
+fn digits(c: &mut Cursor<'_>, min: usize, max: usize) -> Result<u32, DecodeError> {
+    let mut value = 0;
+    for n in 0..max {
+        match c.peek() {
+            Some(b @ b'0'..=b'9') => value = value * 10 + u32::from(b - b'0'),
+            _ if n >= min => break,
+            _ => return Err(c.error("a digit of a date")),
+        }
+        c.skip(1);
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<DateTime, DecodeError> {
+        date_time(&mut Cursor::new(text.as_bytes()))
+    }
+
+    #[test]
+    fn the_rfcs_own_example() {
+        let time = parse("\"17-Jul-1996 02:44:25 -0700\"").unwrap();
+        assert_eq!(time.unix, 837_596_665);
+        let mut text = String::new();
+        time.write(&mut text);
+        assert_eq!(text, "\"17-Jul-1996 02:44:25 -0700\"");
+        assert_eq!(time.local_date().civil(), (1996, 7, 17));
+    }
+
+    #[test]
+    fn days_that_are_not_there_are_refused() {
+        for bad in
+            ["30-Feb-2020", "29-Feb-2021", "0-Jan-2020", "1-Foo-2020", "1-Jan-20", "32-Jan-2020"]
+        {
+            assert!(date(&mut Cursor::new(bad.as_bytes())).is_err(), "{bad}");
+        }
+        for bad in [" 1-Jan-2020 24:00:00 +0000", " 1-Jan-2020 00:00:00 0000", "x"] {
+            assert!(parse(&format!("\"{bad}\"")).is_err(), "{bad}");
+        }
+        assert!(parse("\" 9-Feb-2024 00:00:60 +0000\"").is_ok(), "leap seconds are let through");
+    }
+
+    #[test]
+    fn every_day_comes_back() {
+        for days in (-700_000..2_900_000).step_by(97) {
+            let (y, m, d) = Date { days }.civil();
+            assert_eq!(Date::from_civil(y, m, d), Some(Date { days }));
+        }
+    }
+}

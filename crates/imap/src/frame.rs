@@ -1,0 +1,449 @@
+//! From a stream of octets to whole commands: lines, literals, and messages passed on as they arrive.
+//!
+//! The framer knows just enough grammar to find the ends of things. It holds a command's text and its short
+//! literals; the message literals of APPEND go through in pieces.
+//!
+//! # Invariants
+//! - What is held never exceeds the limits, whatever is sent; nothing is held while nothing is half received.
+//! - The same octets give the same frames however they are cut.
+//! - A line ends in LF; a CR before it belongs to the line's end, but a bare LF will do.
+//!
+//! # Standards
+//! RFC 3501 §4.3 and §7.5 (literals), RFC 7888 (non-synchronising), RFC 3502 (MULTIAPPEND).
+
+use crate::command::{AppendHead, Tag};
+use crate::parse::{self, Cursor, DecodeError};
+use bytes::{Buf, Bytes, BytesMut};
+
+/// How much a client may send before something is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The text of one command, literals not counted [S-169].
+    pub line_bytes_max: usize,
+    /// One literal that is held.
+    pub literal_bytes_max: usize,
+    /// Text and held literals of one command.
+    pub command_bytes_max: usize,
+    /// The message literal of an APPEND; the framer passes the size on, the session refuses.
+    pub message_bytes_max: u64,
+    /// Literals in one command.
+    pub literals_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: 64 * 1024,
+            literal_bytes_max: 64 * 1024,
+            command_bytes_max: 256 * 1024,
+            message_bytes_max: 64 * 1024 * 1024,
+            literals_max: 1000,
+        }
+    }
+}
+
+/// A message literal that begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MessageStart {
+    /// What stood before it.
+    pub head: AppendHead,
+    /// Its length in octets.
+    pub size: u64,
+    /// Whether the client waits for a continuation request.
+    pub synchronising: bool,
+    /// Whether it is a literal8, `~{n}` (RFC 3516).
+    pub binary: bool,
+}
+
+/// What has been received.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// A whole command without its CRLF, literals inside as they were sent.
+    Command(Bytes),
+    /// The line asked for by [`Framer::expect_line`], without its CRLF.
+    Line(Bytes),
+    /// The client waits before it sends a held literal: send a continuation request.
+    Continue,
+    /// A message literal begins: call [`Framer::accept_message`] or [`Framer::refuse_message`].
+    Message(MessageStart),
+    /// The next octets of the message.
+    MessageData(Bytes),
+    /// The message is complete.
+    MessageEnd,
+    /// The APPEND is complete.
+    AppendEnd,
+    /// What follows a message is neither another one nor the end; the command has been swallowed.
+    AppendBroken(DecodeError),
+    /// A refused message, and the rest of its command, has been swallowed or will not come.
+    MessageRefused,
+    /// A command that breaks a limit. If `fatal`, what follows cannot be told apart: end the connection.
+    Invalid {
+        /// The tag, if it could be read.
+        tag: Option<Tag>,
+        /// What was wrong.
+        error: DecodeError,
+        /// Whether the connection must end.
+        fatal: bool,
+    },
+}
+
+#[derive(Debug)]
+enum State {
+    /// Reading a command's text.
+    Text,
+    /// Collecting a held literal.
+    Literal { left: usize },
+    /// Waiting to be told what to do with a message.
+    Undecided { size: u64, synchronising: bool },
+    /// Passing a message on.
+    Message { left: u64 },
+    /// Reading what follows a message.
+    BehindMessage,
+    /// Swallowing the rest of a command, then giving the frame.
+    Swallow { left: u64, then: Box<Frame> },
+    /// Something to give before anything else is read.
+    Give(Box<Frame>),
+    /// Reading one line as it is.
+    Raw,
+    /// Nothing can be told apart any more.
+    Dead,
+}
+
+/// The framer of one connection.
+#[derive(Debug)]
+pub struct Framer {
+    limits: Limits,
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no LF.
+    scanned: usize,
+    /// The command so far: text with its literals.
+    command: Vec<u8>,
+    /// How much of `command` is literals, and how many.
+    literal_bytes: usize,
+    literals: usize,
+    state: State,
+}
+
+/// The most octets of an unwanted literal that are swallowed rather than ending the connection.
+const SWALLOW_MAX: u64 = 128 * 1024 * 1024;
+/// The longest piece of a message passed on at once.
+const PIECE_MAX: usize = 64 * 1024;
+
+/// A literal announced at the end of a line.
+#[derive(Clone, Copy)]
+struct Announced {
+    /// Where the announcement begins.
+    at: usize,
+    size: u64,
+    synchronising: bool,
+    binary: bool,
+}
+
+impl Framer {
+    /// A framer that has received nothing.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            buffer: BytesMut::new(),
+            scanned: 0,
+            command: Vec::new(),
+            literal_bytes: 0,
+            literals: 0,
+            state: State::Text,
+        }
+    }
+
+    /// Changes the limits, from the next command on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Takes octets as they were received.
+    pub fn push(&mut self, octets: &[u8]) {
+        if !matches!(self.state, State::Dead) {
+            self.buffer.extend_from_slice(octets);
+        }
+    }
+
+    /// The next line is to be given as it is: an answer to a SASL challenge, DONE.
+    pub fn expect_line(&mut self) {
+        self.state = State::Raw;
+    }
+
+    /// The message that was announced is wanted.
+    pub fn accept_message(&mut self) {
+        if let State::Undecided { size, .. } = self.state {
+            self.state = State::Message { left: size };
+        }
+    }
+
+    /// The message that was announced is not wanted, nor the rest of its command.
+    pub fn refuse_message(&mut self) {
+        if let State::Undecided { size, synchronising } = self.state {
+            self.swallow(size, synchronising, Frame::MessageRefused);
+        }
+    }
+
+    /// Whether nothing is half received.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.buffer.is_empty()
+            && self.command.is_empty()
+            && matches!(self.state, State::Text | State::Raw)
+    }
+
+    /// Forgets what was received and not yet given: what was pipelined before TLS.
+    pub fn discard_buffered(&mut self) {
+        self.buffer = BytesMut::new();
+        self.scanned = 0;
+        self.reset_command();
+        self.state = State::Text;
+    }
+
+    /// The next frame, or `None` until more arrives or a message is decided on.
+    #[expect(clippy::should_implement_trait, reason = "more frames may come after None")]
+    pub fn next(&mut self) -> Option<Frame> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Text) {
+                State::Text => return self.text(),
+                State::Raw => return self.raw(),
+                State::Literal { left } => self.literal(left)?,
+                State::Message { left } => return self.message(left),
+                State::BehindMessage => return self.behind_message(),
+                State::Swallow { left, then } => self.swallow_on(left, then)?,
+                State::Give(frame) => return Some(*frame),
+                State::Undecided { size, synchronising } => {
+                    self.state = State::Undecided { size, synchronising };
+                    return None;
+                }
+                State::Dead => {
+                    self.state = State::Dead;
+                    self.buffer = BytesMut::new();
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Takes a line off the buffer, its end included, if there is a whole one.
+    fn take_line(&mut self) -> Option<BytesMut> {
+        let fresh = self.buffer.get(self.scanned..).unwrap_or_default();
+        let Some(at) = fresh.iter().position(|b| *b == b'\n') else {
+            self.scanned = self.buffer.len();
+            return None;
+        };
+        let line = self.buffer.split_to(self.scanned + at + 1);
+        self.scanned = 0;
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        Some(line)
+    }
+
+    fn reset_command(&mut self) {
+        self.command = Vec::new();
+        self.literal_bytes = 0;
+        self.literals = 0;
+    }
+
+    fn text(&mut self) -> Option<Frame> {
+        let line = self.take_line();
+        let more = line.as_ref().map_or(self.buffer.len(), |line| line.len());
+        if self.command.len() - self.literal_bytes + more > self.limits.line_bytes_max + 2 {
+            self.command.extend_from_slice(line.as_deref().unwrap_or(&self.buffer));
+            return Some(self.fail("a shorter command", true));
+        }
+        let line = line?;
+        let Some(announced) = announced_literal(&line) else {
+            self.command.extend_from_slice(without_end(&line));
+            let command = std::mem::take(&mut self.command);
+            self.reset_command();
+            return Some(Frame::Command(command.into()));
+        };
+        if let Some(frame) = self.message_literal(&line, announced) {
+            return Some(frame);
+        }
+        self.command.extend_from_slice(&line);
+        self.held_literal(announced)
+    }
+
+    /// Whether the line announces the message of an APPEND.
+    fn message_literal(&mut self, line: &[u8], announced: Announced) -> Option<Frame> {
+        let mut text = self.command.clone();
+        text.extend_from_slice(line.get(..announced.at).unwrap_or_default());
+        if !is_append(&text) {
+            return None;
+        }
+        let head = parse::append_head(&text, true).ok()?;
+        self.reset_command();
+        Some(self.announce(head, announced))
+    }
+
+    fn announce(&mut self, head: AppendHead, announced: Announced) -> Frame {
+        let Announced { size, synchronising, binary, .. } = announced;
+        self.state = State::Undecided { size, synchronising };
+        Frame::Message(MessageStart { head, size, synchronising, binary })
+    }
+
+    fn held_literal(&mut self, announced: Announced) -> Option<Frame> {
+        self.literals += 1;
+        let size = usize::try_from(announced.size).unwrap_or(usize::MAX);
+        let too_large = size > self.limits.literal_bytes_max
+            || self.command.len().saturating_add(size) > self.limits.command_bytes_max
+            || self.literals > self.limits.literals_max
+            || announced.binary;
+        if !too_large {
+            self.state = State::Literal { left: size };
+            return if announced.synchronising { Some(Frame::Continue) } else { self.next() };
+        }
+        let invalid = self.fail("a shorter literal, or fewer", false);
+        self.swallow(announced.size, announced.synchronising, invalid);
+        self.next()
+    }
+
+    /// The command breaks a limit.
+    fn fail(&mut self, expected: &'static str, fatal: bool) -> Frame {
+        let tag = Cursor::new(&self.command).tag().ok();
+        let error = DecodeError::new(self.command.len(), expected);
+        self.reset_command();
+        if fatal {
+            self.state = State::Dead;
+        }
+        Frame::Invalid { tag, error, fatal }
+    }
+
+    /// Puts the state on swallowing a literal and the rest of its command.
+    fn swallow(&mut self, size: u64, synchronising: bool, then: Frame) {
+        let then = Box::new(then);
+        self.state = if synchronising {
+            // The client has not sent the literal and will not: the command is over.
+            State::Give(then)
+        } else if size > SWALLOW_MAX {
+            let error = DecodeError::new(0, "a literal of at most 128 MiB");
+            State::Give(Box::new(Frame::Invalid { tag: None, error, fatal: true }))
+        } else {
+            State::Swallow { left: size, then }
+        };
+    }
+
+    fn swallow_on(&mut self, left: u64, then: Box<Frame>) -> Option<()> {
+        let here = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.buffer.advance(here);
+        self.scanned = 0;
+        let left = left - here as u64;
+        if left > 0 {
+            self.state = State::Swallow { left, then };
+            return None;
+        }
+        let Some(line) = self.take_line() else {
+            if self.buffer.len() > self.limits.line_bytes_max {
+                self.buffer.clear();
+                self.scanned = 0;
+            }
+            self.state = State::Swallow { left: 0, then };
+            return None;
+        };
+        match announced_literal(&line) {
+            Some(next) => self.swallow(next.size, next.synchronising, *then),
+            None => self.state = State::Give(then),
+        }
+        Some(())
+    }
+
+    fn literal(&mut self, left: usize) -> Option<()> {
+        let here = self.buffer.len().min(left);
+        self.command.extend_from_slice(&self.buffer.split_to(here));
+        self.literal_bytes += here;
+        self.scanned = 0;
+        if here < left {
+            self.state = State::Literal { left: left - here };
+            return None;
+        }
+        Some(())
+    }
+
+    fn message(&mut self, left: u64) -> Option<Frame> {
+        if left == 0 {
+            self.state = State::BehindMessage;
+            return Some(Frame::MessageEnd);
+        }
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_MAX);
+        let here = self.buffer.len().min(wanted);
+        self.state = State::Message { left: left - here as u64 };
+        if here == 0 {
+            return None;
+        }
+        self.scanned = 0;
+        let piece = self.buffer.split_to(here).freeze();
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        Some(Frame::MessageData(piece))
+    }
+
+    fn behind_message(&mut self) -> Option<Frame> {
+        let Some(line) = self.take_line() else {
+            self.state = State::BehindMessage;
+            if self.buffer.len() > self.limits.line_bytes_max {
+                return Some(self.fail("a shorter command", true));
+            }
+            return None;
+        };
+        let text = without_end(&line);
+        if text.is_empty() {
+            return Some(Frame::AppendEnd);
+        }
+        let Some(announced) = announced_literal(&line) else {
+            let error = DecodeError::new(0, "the end of the command or another message");
+            return Some(Frame::AppendBroken(error));
+        };
+        match parse::append_head(text.get(..announced.at).unwrap_or_default(), false) {
+            Ok(head) => Some(self.announce(head, announced)),
+            Err(error) => {
+                let broken = Frame::AppendBroken(error.error);
+                self.swallow(announced.size, announced.synchronising, broken);
+                self.next()
+            }
+        }
+    }
+
+    fn raw(&mut self) -> Option<Frame> {
+        if let Some(line) = self.take_line() {
+            return Some(Frame::Line(Bytes::copy_from_slice(without_end(&line))));
+        }
+        self.state = State::Raw;
+        if self.buffer.len() > self.limits.line_bytes_max {
+            return Some(self.fail("a shorter line", true));
+        }
+        None
+    }
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The literal that the line ends in: `["~"] "{" number ["+"] "}"`.
+fn announced_literal(line: &[u8]) -> Option<Announced> {
+    let inner = without_end(line).strip_suffix(b"}")?;
+    let open = inner.iter().rposition(|b| *b == b'{')?;
+    let digits = inner.get(open + 1..)?;
+    let (digits, synchronising) = match digits.strip_suffix(b"+") {
+        Some(digits) => (digits, false),
+        None => (digits, true),
+    };
+    let mut cursor = Cursor::new(digits);
+    let size = cursor.number().ok().filter(|_| cursor.is_end())?;
+    let binary = open > 0 && inner.get(open - 1) == Some(&b'~');
+    Some(Announced { at: open - usize::from(binary), size, synchronising, binary })
+}
+
+fn is_append(text: &[u8]) -> bool {
+    let mut c = Cursor::new(text);
+    c.tag().is_ok() && c.take(b' ') && c.take_word("APPEND ")
+}
+
+#[cfg(test)]
+mod tests;

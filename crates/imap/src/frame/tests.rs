@@ -1,0 +1,140 @@
+//! Frames, whole and cut at every octet.
+
+use super::*;
+
+/// Runs the octets through, accepting messages unless told to refuse; frames in a readable form.
+fn run(pieces: &[&[u8]], limits: Limits, accept: bool) -> Vec<String> {
+    let mut framer = Framer::new(limits);
+    let mut frames = Vec::new();
+    let mut message = Vec::new();
+    for piece in pieces {
+        framer.push(piece);
+        while let Some(frame) = framer.next() {
+            frames.push(match frame {
+                Frame::Command(c) => format!("command {}", String::from_utf8_lossy(&c)),
+                Frame::Line(l) => format!("line {}", String::from_utf8_lossy(&l)),
+                Frame::Continue => "continue".into(),
+                Frame::Message(m) => {
+                    if accept {
+                        framer.accept_message();
+                    } else {
+                        framer.refuse_message();
+                    }
+                    format!("message {} {} {}", m.size, m.synchronising, m.head.flags.len())
+                }
+                Frame::MessageData(d) => {
+                    message.extend_from_slice(&d);
+                    continue;
+                }
+                Frame::MessageEnd => {
+                    let text = String::from_utf8_lossy(&std::mem::take(&mut message)).into_owned();
+                    format!("end {text}")
+                }
+                Frame::AppendEnd => "append end".into(),
+                Frame::AppendBroken(_) => "append broken".into(),
+                Frame::MessageRefused => "refused".into(),
+                Frame::Invalid { tag, fatal, .. } => {
+                    format!("invalid {} {fatal}", tag.map_or_else(String::new, |t| t.to_string()))
+                }
+            });
+        }
+    }
+    assert!(matches!(framer.state, State::Dead) || framer.is_idle(), "{:?}", framer.state);
+    frames
+}
+
+fn check(octets: &[u8], accept: bool, expected: &[&str]) {
+    let whole = run(&[octets], Limits::default(), accept);
+    assert_eq!(whole, expected, "{}", String::from_utf8_lossy(octets));
+    let single: Vec<&[u8]> = octets.chunks(1).collect();
+    assert_eq!(run(&single, Limits::default(), accept), expected, "octet by octet");
+}
+
+#[test]
+fn commands_and_held_literals() {
+    check(b"a NOOP\r\nb CHECK\n", true, &["command a NOOP", "command b CHECK"]);
+    check(
+        b"a LOGIN {1}\r\nx {2+}\r\nyz\r\n",
+        true,
+        &["continue", "command a LOGIN {1}\r\nx {2+}\r\nyz"],
+    );
+    check(b"a LOGIN {0+}\r\n x\r\n", true, &["command a LOGIN {0+}\r\n x"]);
+}
+
+#[test]
+fn messages_pass_through() {
+    check(
+        b"a APPEND INBOX (\\Seen) {3}\r\nm\0m\r\n",
+        true,
+        &["message 3 true 1", "end m\0m", "append end"],
+    );
+    check(
+        b"a append {5+}\r\nINBOX {1+}\r\n1 (x y) {0+}\r\n\r\nb NOOP\r\n",
+        true,
+        &[
+            "message 1 false 0",
+            "end 1",
+            "message 0 false 2",
+            "end ",
+            "append end",
+            "command b NOOP",
+        ],
+    );
+}
+
+#[test]
+fn refused_messages_are_swallowed_or_never_come() {
+    check(
+        b"a APPEND I {3}\r\nb NOOP\r\n",
+        false,
+        &["message 3 true 0", "refused", "command b NOOP"],
+    );
+    check(
+        b"a APPEND I {3+}\r\nabc {2+}\r\nde\r\nb NOOP\r\n",
+        false,
+        &["message 3 false 0", "refused", "command b NOOP"],
+    );
+}
+
+#[test]
+fn what_follows_a_message_must_fit() {
+    check(
+        b"a APPEND I {1+}\r\nx junk\r\nb NOOP\r\n",
+        true,
+        &["message 1 false 0", "end x", "append broken", "command b NOOP"],
+    );
+    check(
+        b"a APPEND I {1+}\r\nx junk {2+}\r\nyy\r\nb NOOP\r\n",
+        true,
+        &["message 1 false 0", "end x", "append broken", "command b NOOP"],
+    );
+}
+
+#[test]
+fn limits_are_kept() {
+    let limits = Limits { line_bytes_max: 20, literal_bytes_max: 4, ..Limits::default() };
+    let long = [b"a ".as_slice(), &[b'x'; 40], b"\r\n"].concat();
+    assert_eq!(run(&[&long], limits, true), ["invalid a true"]);
+    assert_eq!(
+        run(&[b"a LOGIN {5}\r\nb NOOP\r\n"], limits, true),
+        ["invalid a false", "command b NOOP"]
+    );
+    assert_eq!(
+        run(&[b"a LOGIN {5+}\r\nabcde x\r\nb NOOP\r\n"], limits, true),
+        ["invalid a false", "command b NOOP"]
+    );
+    let huge = b"a LOGIN {99999999999+}\r\n";
+    assert_eq!(run(&[huge], Limits::default(), true), ["invalid  true"]);
+}
+
+#[test]
+fn a_raw_line_is_given_as_it_is() {
+    let mut framer = Framer::new(Limits::default());
+    framer.expect_line();
+    framer.push(b"DONE {3}\r\na NOOP\r\n");
+    assert_eq!(framer.next(), Some(Frame::Line(Bytes::from_static(b"DONE {3}"))));
+    assert_eq!(framer.next(), Some(Frame::Command(Bytes::from_static(b"a NOOP"))));
+    framer.push(b"b STARTTLS\r\nc NOOP\r\n");
+    framer.discard_buffered();
+    assert_eq!(framer.next(), None);
+}

@@ -1,0 +1,76 @@
+//! What the server lists in CAPABILITY, and what is switched off.
+//!
+//! A name stands here only when everything that its RFC asks of a server is built.
+//!
+//! # Standards
+//! RFC 3501 §6.1.1 and §7.2.1; RFC 7162 §3.1.1 and §3.2.2 [S-1, S-2, S-3]. ENABLE changes nothing here [S-6].
+
+use crate::account::Peer;
+use crate::shared::Shared;
+use std::fmt::Write as _;
+
+/// Listed besides `IMAP4rev1` and what depends on the peer or has a value.
+const NAMES: [&str; 22] = [
+    "LITERAL+",
+    "SASL-IR",
+    "ID",
+    "ENABLE",
+    "IDLE",
+    "NAMESPACE",
+    "CHILDREN",
+    "UNSELECT",
+    "UIDPLUS",
+    "MOVE",
+    "ESEARCH",
+    "SEARCHRES",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "SPECIAL-USE",
+    "CREATE-SPECIAL-USE",
+    "STATUS=SIZE",
+    "MULTIAPPEND",
+    "WITHIN",
+    "SAVEDATE",
+    "CONDSTORE",
+    "QRESYNC",
+];
+
+impl Shared {
+    /// Whether the capability is switched on.
+    pub(crate) fn offers(&self, name: &str) -> bool {
+        !self.config.without.iter().any(|off| off.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether mailboxes have mod-sequences for clients: QRESYNC alone is enough [S-4]. Without either,
+    /// every mailbox is one that answers NOMODSEQ [S-7].
+    pub(crate) fn has_mod_seqs(&self) -> bool {
+        self.offers("CONDSTORE") || self.offers("QRESYNC")
+    }
+
+    /// The text of CAPABILITY for this peer.
+    pub(crate) fn capabilities(&self, peer: &Peer, authenticated: bool) -> String {
+        let mut text = String::from("IMAP4rev1");
+        let mut add = |name: &str| {
+            if self.offers(name) {
+                text.push(' ');
+                text.push_str(name);
+            }
+        };
+        if !authenticated {
+            if peer.starttls_offered && !peer.secure {
+                add("STARTTLS");
+            }
+            if !self.authenticator.login_allowed(peer) {
+                add("LOGINDISABLED");
+            }
+            for mechanism in self.authenticator.mechanisms(peer) {
+                add(&format!("AUTH={mechanism}"));
+            }
+        }
+        NAMES.into_iter().for_each(&mut add);
+        if self.offers("APPENDLIMIT") {
+            let _ = write!(text, " APPENDLIMIT={}", self.config.limits.message_bytes_max);
+        }
+        text
+    }
+}

@@ -1,0 +1,30 @@
+//! One file per IMAP command; [`crate::session::Session`] is spread over them.
+
+pub(crate) mod append;
+mod authenticate;
+mod capability;
+mod check;
+mod close;
+mod copy;
+mod create;
+mod delete;
+mod enable;
+mod expunge;
+mod fetch;
+mod id;
+mod idle;
+mod list;
+mod login;
+mod logout;
+mod lsub;
+mod r#move;
+mod namespace;
+mod rename;
+mod resync;
+mod search;
+mod select;
+mod starttls;
+mod status;
+pub(crate) mod store;
+mod subscribe;
+mod unselect;

@@ -1,0 +1,75 @@
+//! COPY and UID COPY (RFC 3501 §6.4.7), with COPYUID (RFC 4315 §3).
+
+use crate::refusal::{Refusal, Stop};
+use crate::session::{Reply, Session, Tell};
+use imap::command::Transfer;
+use imap::encode::Code;
+use imap::set::{SequenceSet, UidSet};
+use store::{Change, MailboxId, Outcome, Transferred};
+
+impl Session {
+    /// Copies, all or nothing. Copies are new messages in the target; here nothing changes [S-154].
+    pub(crate) async fn copy(&mut self, transfer: &Transfer) -> Result<Reply, Stop> {
+        let done = self.transfer(transfer, false).await?;
+        let reply = Reply::ok("Copied");
+        Ok(match copy_uid(&done) {
+            Some(code) => reply.code(code),
+            None => reply,
+        })
+    }
+
+    /// What COPY and MOVE have in common.
+    pub(super) async fn transfer(
+        &mut self,
+        transfer: &Transfer,
+        remove: bool,
+    ) -> Result<Transferred, Stop> {
+        let target = self.target(&transfer.mailbox.0)?;
+        let view = self.selected()?;
+        if remove && view.read_only {
+            return Err(Refusal::read_only().into());
+        }
+        let source = view.mailbox.id();
+        let uids = if transfer.uid {
+            view.uids_of_uids(&transfer.set)
+        } else {
+            let uids = view.uids_of_numbers(&transfer.set).ok_or_else(numbers_expected)?;
+            let gone = uids.difference(&view.mailbox.state().tree().existing(&uids));
+            if !gone.is_empty() && transfer.set != SequenceSet::Saved {
+                let text = "Some of the messages are gone: NOOP tells which";
+                return Err(Refusal::coded(Code::ExpungeIssued, text).into());
+            }
+            uids
+        };
+        let change = Change::Transfer { source, target, uids, remove };
+        match self.shared.store.submit(change).await {
+            Ok(Outcome::Transferred(done)) => Ok(done),
+            Ok(_) => Err(Refusal::no("The store answered something else").into()),
+            Err(error) => Err(Refusal::from(error).for_target().into()),
+        }
+    }
+
+    /// The mailbox with this name, as the target of a command that may be told to create it.
+    pub(super) fn target(&self, name: &str) -> Result<MailboxId, Refusal> {
+        let state = self.login()?.account.state();
+        state.mailbox(name).and_then(|entry| entry.id).ok_or_else(|| {
+            Refusal::coded(Code::TryCreate, "There is no mailbox with this name: CREATE it first")
+        })
+    }
+}
+
+/// BAD for a message number above EXISTS.
+pub(super) fn numbers_expected() -> Refusal {
+    Refusal::bad("expected message numbers from 1 to EXISTS")
+}
+
+/// COPYUID, unless nothing was taken.
+pub(super) fn copy_uid(done: &Transferred) -> Option<Code> {
+    let (from, to) = (done.source_uids.clone(), done.target_uids.clone());
+    (!from.is_empty()).then_some(Code::CopyUid(done.uid_validity, from, to))
+}
+
+/// Everything up to the source's state after the change, what was moved included.
+pub(super) fn up_to_source(done: &Transferred) -> Tell {
+    Tell::UpTo { state: done.source_after.clone(), expunges: true, known: UidSet::new() }
+}

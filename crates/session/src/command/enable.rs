@@ -1,0 +1,39 @@
+//! ENABLE (RFC 5161) [S-108, S-109, S-110].
+
+use crate::refusal::Stop;
+use crate::session::{Reply, Session};
+use crate::shared::Sink;
+use imap::encode;
+
+impl Session {
+    /// Switches on what is known, says what *this* command switched on, and passes over the rest. Both
+    /// names in either order mean the same, and QRESYNC brings CONDSTORE along.
+    pub(crate) fn enable<S: Sink>(
+        &mut self,
+        names: &[String],
+        sink: &mut S,
+    ) -> Result<Reply, Stop> {
+        let mut enabled: Vec<&str> = Vec::new();
+        for name in names {
+            match name.as_str() {
+                "CONDSTORE"
+                    if self.shared.has_mod_seqs()
+                        && !self.voice.aware
+                        && !enabled.contains(&"CONDSTORE") =>
+                {
+                    enabled.push("CONDSTORE");
+                }
+                "QRESYNC" if self.shared.offers("QRESYNC") && !self.voice.qresync => {
+                    self.voice.qresync = true;
+                    enabled.push("QRESYNC");
+                }
+                _ => {}
+            }
+        }
+        encode::enabled(sink.buffer(), &enabled);
+        if !enabled.is_empty() {
+            self.become_aware(sink);
+        }
+        Ok(Reply::ok("Enabled"))
+    }
+}

@@ -1,0 +1,29 @@
+//! MOVE and UID MOVE (RFC 6851).
+//!
+//! # Standards
+//! RFC 6851 §4.3 (COPYUID in an untagged OK, before EXPUNGE), RFC 7162 §3.2 and RFC 6851 §4.4 [S-15, S-141].
+
+use super::copy::{copy_uid, up_to_source};
+use crate::refusal::Stop;
+use crate::session::{Reply, Session};
+use crate::shared::Sink;
+use imap::command::Transfer;
+use imap::encode::{self, Status};
+
+impl Session {
+    /// Moves in one commit: nobody sees a message twice or not at all.
+    pub(crate) async fn move_messages<S: Sink>(
+        &mut self,
+        transfer: &Transfer,
+        sink: &mut S,
+    ) -> Result<Reply, Stop> {
+        let done = self.transfer(transfer, true).await?;
+        let code = copy_uid(&done);
+        let mut reply = Reply::ok("Moved").tell(up_to_source(&done));
+        reply.highest_due = code.is_some();
+        if let Some(code) = code {
+            encode::untagged(sink.buffer(), Status::Ok, Some(&code), "Moved");
+        }
+        Ok(reply)
+    }
+}

@@ -1,0 +1,194 @@
+//! Sessions in this process, over the memory engine, with a committer that is stepped by whoever waits.
+
+use super::{Place, Wire};
+use session::{
+    AuthFailure, Authenticator, BoxFuture, Config, Exchange, Identity, Next, Peer, Session, Shared,
+    Silent, Step,
+};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use store::engine::{BodyStore, Engine};
+use store::{Clock, Committer, Inline, Options, Store};
+
+/// A clock that goes on by one second each time it is asked.
+struct Ticks(AtomicI64, AtomicU64);
+
+impl Clock for Ticks {
+    fn now(&self) -> i64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn random(&self) -> u64 {
+        self.1.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+}
+
+/// Knows one user.
+struct OneUser(Identity);
+
+impl Authenticator for OneUser {
+    fn mechanisms(&self, _: &Peer) -> Vec<&'static str> {
+        vec!["PLAIN"]
+    }
+
+    fn login_allowed(&self, peer: &Peer) -> bool {
+        peer.secure || peer.loopback
+    }
+
+    fn login<'a>(
+        &'a self,
+        _: &'a Peer,
+        user: &'a [u8],
+        password: &'a imap::command::Secret,
+    ) -> BoxFuture<'a, Result<Identity, AuthFailure>> {
+        let known = user == b"alex" && password.0 == b"secret";
+        let result = if known { Ok(self.0.clone()) } else { Err(AuthFailure::Credentials) };
+        Box::pin(std::future::ready(result))
+    }
+
+    fn begin(&self, _: &Peer, mechanism: &str) -> Option<Box<dyn Exchange>> {
+        (mechanism == "PLAIN").then(|| Box::new(Plain(self.0.clone())) as Box<dyn Exchange>)
+    }
+}
+
+/// SASL PLAIN (RFC 4616).
+struct Plain(Identity);
+
+impl Exchange for Plain {
+    fn step<'a>(&'a mut self, answer: Option<&'a [u8]>) -> BoxFuture<'a, Step> {
+        let step = match answer {
+            None => Step::Challenge(Vec::new()),
+            Some(b"\0alex\0secret") => Step::Done { identity: self.0.clone(), last: None },
+            Some(_) => Step::Failed(AuthFailure::Credentials),
+        };
+        Box::pin(std::future::ready(step))
+    }
+}
+
+/// Polls to the end; whenever nothing else can go on, the committer makes a batch.
+fn drive<T>(future: impl Future<Output = T>, committer: &Committer) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut stuck = 0;
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return done;
+        }
+        stuck = if committer.step() { 0 } else { stuck + 1 };
+        assert!(stuck < 100_000, "nothing goes on any more");
+    }
+}
+
+/// A server with one user.
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+    committer: Arc<Mutex<Committer>>,
+}
+
+impl Server {
+    pub(crate) fn new(without: Vec<String>) -> Self {
+        let engine = Arc::new(store::memory::Memory::new());
+        let bodies = Arc::new(store::memory::MemoryBodies::new()) as Arc<dyn BodyStore>;
+        let clock = Arc::new(Ticks(AtomicI64::new(1_700_000_000), AtomicU64::new(7)));
+        let engine = engine as Arc<dyn Engine>;
+        let (store, committer) =
+            Store::open(engine, bodies, Arc::new(Inline), clock, Options::default());
+        let account = drive(store.create_account("alex", Vec::new()), &committer).unwrap();
+        let identity = Identity { name: "alex".into(), account };
+        let config = Config { without, ..Config::default() };
+        let shared = Shared {
+            store,
+            authenticator: Arc::new(OneUser(identity)),
+            observer: Arc::new(Silent),
+            config,
+        };
+        Self { shared: Arc::new(shared), committer: Arc::new(Mutex::new(committer)) }
+    }
+}
+
+impl Server {
+    /// A session that nobody has greeted yet.
+    pub(crate) fn session(&self) -> Session {
+        let peer = Peer { loopback: true, ..Peer::default() };
+        Session::new(Arc::clone(&self.shared), peer)
+    }
+
+    /// Polls the future to its end.
+    pub(crate) fn drive<T>(&self, future: impl Future<Output = T>) -> T {
+        drive(future, &self.committer.lock().unwrap())
+    }
+}
+
+impl Place for Server {
+    fn connect(&mut self) -> Box<dyn Wire> {
+        let mut session = self.session();
+        let mut out = Vec::new();
+        session.greet(&mut out);
+        let committer = Arc::clone(&self.committer);
+        Box::new(Local { session, out, committer, closed: false })
+    }
+
+    fn user(&self) -> (String, String) {
+        ("alex".into(), "secret".into())
+    }
+
+    fn mailbox(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+struct Local {
+    session: Session,
+    out: Vec<u8>,
+    committer: Arc<Mutex<Committer>>,
+    closed: bool,
+}
+
+impl Wire for Local {
+    fn send(&mut self, octets: &[u8]) {
+        if self.closed {
+            return;
+        }
+        let committer = self.committer.lock().unwrap();
+        let next = drive(self.session.receive(octets, &mut self.out), &committer).unwrap();
+        self.closed = next == Next::Close;
+    }
+
+    fn line(&mut self) -> Option<String> {
+        if self.out.is_empty() && self.session.waiting_for().is_some() {
+            let committer = self.committer.lock().unwrap();
+            let next = drive(self.session.push(&mut self.out), &committer).unwrap();
+            self.closed = next == Next::Close;
+        }
+        let end = line_end(&self.out)?;
+        let line: Vec<u8> = self.out.drain(..end).collect();
+        let text = String::from_utf8_lossy(&line).into_owned();
+        Some(text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    fn closed(&mut self) -> bool {
+        self.closed
+    }
+}
+
+/// Where the first line ends, the literals in it counted as part of it.
+fn line_end(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += octets[at..].iter().position(|b| *b == b'\n')? + 1;
+        match literal_at_end(&octets[..at]) {
+            Some(len) => at += len,
+            None => return Some(at),
+        }
+    }
+}
+
+/// The length that `{n}` at the end of the line announces.
+pub(crate) fn literal_at_end(line: &[u8]) -> Option<usize> {
+    let text = line.strip_suffix(b"}\r\n")?;
+    let at = text.iter().rposition(|b| *b == b'{')?;
+    std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()
+}

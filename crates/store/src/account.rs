@@ -1,0 +1,473 @@
+//! An account's own state: the names of its mailboxes, their special uses, its subscriptions.
+//!
+//! # Invariants
+//! - A mailbox's number and UIDVALIDITY come from allocators that only rise, so a name used again never
+//!   shows an old UIDVALIDITY [S-158].
+//! - A name between the root and a mailbox that is no mailbox itself is there without being stored:
+//!   it comes with its first inferior and goes with its last.
+//! - RENAME keeps number, UIDVALIDITY, UIDs, mod-sequences and history together [S-156].
+//!
+//! # Standards
+//! RFC 3501 §6.3.3–§6.3.9, RFC 6154 (special uses).
+
+use crate::codec::{Reader, Writer};
+use crate::delta::{uid_validity, version};
+use crate::engine::{AccountId, EngineError, MailboxId};
+use imap::number::UidValidity;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The hierarchy delimiter.
+pub const DELIMITER: char = '/';
+/// The name of the mailbox that every account has.
+pub const INBOX: &str = "INBOX";
+
+/// A special use of a mailbox (RFC 6154 §2, RFC 8457 §3).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SpecialUse {
+    /// `\All`
+    All,
+    /// `\Archive`
+    Archive,
+    /// `\Drafts`
+    Drafts,
+    /// `\Flagged`
+    Flagged,
+    /// `\Important`
+    Important,
+    /// `\Junk`
+    Junk,
+    /// `\Sent`
+    Sent,
+    /// `\Trash`
+    Trash,
+}
+
+impl SpecialUse {
+    /// All special uses.
+    pub const ALL: [Self; 8] = [
+        Self::All,
+        Self::Archive,
+        Self::Drafts,
+        Self::Flagged,
+        Self::Important,
+        Self::Junk,
+        Self::Sent,
+        Self::Trash,
+    ];
+
+    /// The attribute as LIST shows it, backslash included.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "\\All",
+            Self::Archive => "\\Archive",
+            Self::Drafts => "\\Drafts",
+            Self::Flagged => "\\Flagged",
+            Self::Important => "\\Important",
+            Self::Junk => "\\Junk",
+            Self::Sent => "\\Sent",
+            Self::Trash => "\\Trash",
+        }
+    }
+
+    /// The special use with this name, with or without backslash, in any case.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let bare = name.strip_prefix('\\').unwrap_or(name);
+        Self::ALL
+            .into_iter()
+            .find(|u| u.as_str().strip_prefix('\\').is_some_and(|n| n.eq_ignore_ascii_case(bare)))
+    }
+
+    fn bit(self) -> u64 {
+        1 << Self::ALL.iter().position(|u| *u == self).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for SpecialUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What stands behind a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MailboxEntry {
+    /// The mailbox, or `None` for a name that only has inferiors (`\Noselect`).
+    pub id: Option<MailboxId>,
+    /// Its UIDVALIDITY; meaningless without a mailbox.
+    pub uid_validity: UidValidity,
+    /// Its special uses.
+    pub special_use: Vec<SpecialUse>,
+}
+
+/// An account at one instant.
+#[derive(Clone, Debug)]
+pub struct AccountState {
+    pub(crate) id: AccountId,
+    /// The number of the last delta.
+    pub(crate) seq: u64,
+    pub(crate) next_number: u32,
+    pub(crate) next_uid_validity: u32,
+    names: BTreeMap<String, MailboxEntry>,
+    subscriptions: BTreeSet<String>,
+}
+
+/// A change that a user asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AccountChange {
+    /// CREATE; superiors appear by themselves.
+    Create {
+        /// The name, without trailing delimiter.
+        name: String,
+        /// Its special uses.
+        special_use: Vec<SpecialUse>,
+    },
+    /// DELETE; inferiors stay.
+    Delete {
+        /// The name.
+        name: String,
+    },
+    /// RENAME; inferiors go along. Of INBOX it moves the messages to a new mailbox [S-157].
+    Rename {
+        /// The old name.
+        from: String,
+        /// The new name.
+        to: String,
+    },
+    /// SUBSCRIBE; the mailbox need not exist.
+    Subscribe {
+        /// The name.
+        name: String,
+    },
+    /// UNSUBSCRIBE.
+    Unsubscribe {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What is stored of a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum AccountDelta {
+    Begin { uid_validity: u32 },
+    Create { name: String, number: u32, uid_validity: UidValidity, special_use: Vec<SpecialUse> },
+    Delete { name: String },
+    Rename { from: String, to: String },
+    Subscribe { name: String },
+    Unsubscribe { name: String },
+}
+
+impl AccountState {
+    /// An account before its first delta.
+    pub(crate) fn unborn(id: AccountId) -> Self {
+        Self {
+            id,
+            seq: 0,
+            next_number: 1,
+            next_uid_validity: 1,
+            names: BTreeMap::new(),
+            subscriptions: BTreeSet::new(),
+        }
+    }
+
+    /// Which account this is.
+    #[must_use]
+    pub fn id(&self) -> AccountId {
+        self.id
+    }
+
+    /// What stands behind the name; also for names that only have inferiors.
+    #[must_use]
+    pub fn mailbox(&self, name: &str) -> Option<&MailboxEntry> {
+        self.names.get(name)
+    }
+
+    /// All names in order, those that only have inferiors included.
+    pub fn mailboxes(&self) -> impl Iterator<Item = (&str, &MailboxEntry)> {
+        self.names.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// How many mailboxes there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.names.values().filter(|entry| entry.id.is_some()).count()
+    }
+
+    /// Whether the name is subscribed.
+    #[must_use]
+    pub fn is_subscribed(&self, name: &str) -> bool {
+        self.subscriptions.contains(name)
+    }
+
+    /// The subscribed names in order, whether they exist or not (RFC 3501 §6.3.6).
+    pub fn subscriptions(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions.iter().map(String::as_str)
+    }
+
+    /// Whether the name has inferiors.
+    #[must_use]
+    pub fn has_children(&self, name: &str) -> bool {
+        self.inferiors(name).next().is_some()
+    }
+
+    /// The names below this one.
+    pub fn inferiors(&self, name: &str) -> impl Iterator<Item = (&str, &MailboxEntry)> {
+        let prefix = format!("{name}{DELIMITER}");
+        let from = prefix.clone();
+        let names = self.names.range(from..).map(|(name, entry)| (name.as_str(), entry));
+        names.take_while(move |(name, _)| name.starts_with(&prefix))
+    }
+
+    /// The state after the delta; pure, so that replay gives what was before.
+    pub(crate) fn advance(&self, delta: &AccountDelta, seq: u64) -> Self {
+        let mut next = self.clone();
+        next.seq = seq;
+        match delta {
+            AccountDelta::Begin { uid_validity } => next.next_uid_validity = *uid_validity,
+            AccountDelta::Create { name, number, uid_validity, special_use } => {
+                next.next_number = next.next_number.max(number.saturating_add(1));
+                next.next_uid_validity =
+                    next.next_uid_validity.max(uid_validity.value().saturating_add(1));
+                let id = Some(MailboxId { account: self.id, number: *number });
+                let special_use = special_use.clone();
+                next.put(name, MailboxEntry { id, uid_validity: *uid_validity, special_use });
+            }
+            AccountDelta::Delete { name } => {
+                next.take(name);
+            }
+            AccountDelta::Rename { from, to } => next.rename(from, to),
+            AccountDelta::Subscribe { name } => {
+                next.subscriptions.insert(name.clone());
+            }
+            AccountDelta::Unsubscribe { name } => {
+                next.subscriptions.remove(name);
+            }
+        }
+        next
+    }
+
+    fn put(&mut self, name: &str, entry: MailboxEntry) {
+        for (at, _) in name.match_indices(DELIMITER) {
+            let superior = name.get(..at).unwrap_or(name);
+            self.names.entry(superior.to_owned()).or_insert_with(no_mailbox);
+        }
+        self.names.insert(name.to_owned(), entry);
+    }
+
+    fn take(&mut self, name: &str) -> Option<MailboxEntry> {
+        let taken = if self.has_children(name) {
+            self.names.insert(name.to_owned(), no_mailbox())
+        } else {
+            self.names.remove(name)
+        };
+        let mut rest = name;
+        while let Some((superior, _)) = rest.rsplit_once(DELIMITER) {
+            let bare = self.names.get(superior).is_some_and(|entry| entry.id.is_none());
+            if bare && !self.has_children(superior) {
+                self.names.remove(superior);
+            }
+            rest = superior;
+        }
+        taken
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        let inferiors: Vec<String> =
+            self.inferiors(from).map(|(name, _)| name.to_owned()).collect();
+        let moved: Vec<_> = inferiors
+            .iter()
+            .rev()
+            .map(String::as_str)
+            .chain([from])
+            .filter_map(|name| {
+                let entry = self.take(name).filter(|entry| entry.id.is_some())?;
+                Some((format!("{to}{}", name.strip_prefix(from)?), entry))
+            })
+            .collect();
+        for (name, entry) in moved {
+            self.put(&name, entry);
+        }
+    }
+
+    /// The state as one page.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.byte(1);
+        w.number(self.seq);
+        w.number(u64::from(self.next_number));
+        w.number(u64::from(self.next_uid_validity));
+        let stored = || self.names.iter().filter_map(|(name, e)| e.id.map(|id| (name, id, e)));
+        w.number(stored().count() as u64);
+        for (name, id, entry) in stored() {
+            write_mailbox(&mut w, name, id.number, entry.uid_validity, &entry.special_use);
+        }
+        w.number(self.subscriptions.len() as u64);
+        self.subscriptions.iter().for_each(|name| w.text(name));
+        w.out
+    }
+
+    /// Reads what [`AccountState::encode`] wrote.
+    pub(crate) fn decode(id: AccountId, octets: &[u8]) -> Result<Self, EngineError> {
+        let mut r = Reader::new(octets);
+        version(&mut r)?;
+        let mut state = Self::unborn(id);
+        state.seq = r.number()?;
+        state.next_number = r.number_32()?;
+        state.next_uid_validity = r.number_32()?;
+        for _ in 0..r.count()? {
+            let (name, number, uid_validity, special_use) = read_mailbox(&mut r)?;
+            let id = Some(MailboxId { account: id, number });
+            state.put(&name, MailboxEntry { id, uid_validity, special_use });
+        }
+        for _ in 0..r.count()? {
+            state.subscriptions.insert(r.text()?.to_owned());
+        }
+        r.end()?;
+        Ok(state)
+    }
+}
+
+fn no_mailbox() -> MailboxEntry {
+    MailboxEntry { id: None, uid_validity: UidValidity::MIN, special_use: Vec::new() }
+}
+
+fn write_mailbox(
+    w: &mut Writer,
+    name: &str,
+    number: u32,
+    uid_validity: UidValidity,
+    special_use: &[SpecialUse],
+) {
+    w.text(name);
+    w.number(u64::from(number));
+    w.number(u64::from(uid_validity.value()));
+    w.number(special_use.iter().fold(0, |bits, u| bits | u.bit()));
+}
+
+fn read_mailbox(
+    r: &mut Reader<'_>,
+) -> Result<(String, u32, UidValidity, Vec<SpecialUse>), EngineError> {
+    let (name, number) = (r.text()?.to_owned(), r.number_32()?);
+    let (uid_validity, bits) = (uid_validity(r)?, r.number()?);
+    let special_use = SpecialUse::ALL.into_iter().filter(|u| bits & u.bit() != 0).collect();
+    Ok((name, number, uid_validity, special_use))
+}
+
+impl AccountDelta {
+    /// The stored form.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.byte(1);
+        match self {
+            Self::Begin { uid_validity } => {
+                w.byte(1);
+                w.number(u64::from(*uid_validity));
+            }
+            Self::Create { name, number, uid_validity, special_use } => {
+                w.byte(2);
+                write_mailbox(&mut w, name, *number, *uid_validity, special_use);
+            }
+            Self::Delete { name } => {
+                w.byte(3);
+                w.text(name);
+            }
+            Self::Rename { from, to } => {
+                w.byte(4);
+                w.text(from);
+                w.text(to);
+            }
+            Self::Subscribe { name } => {
+                w.byte(5);
+                w.text(name);
+            }
+            Self::Unsubscribe { name } => {
+                w.byte(6);
+                w.text(name);
+            }
+        }
+        w.out
+    }
+
+    /// Reads the stored form.
+    pub(crate) fn decode(octets: &[u8]) -> Result<Self, EngineError> {
+        let mut r = Reader::new(octets);
+        version(&mut r)?;
+        let kind = r.byte()?;
+        let mut text = || r.text().map(str::to_owned);
+        let delta = match kind {
+            1 => Self::Begin { uid_validity: r.number_32()? },
+            2 => {
+                let (name, number, uid_validity, special_use) = read_mailbox(&mut r)?;
+                Self::Create { name, number, uid_validity, special_use }
+            }
+            3 => Self::Delete { name: text()? },
+            4 => Self::Rename { from: text()?, to: text()? },
+            5 => Self::Subscribe { name: text()? },
+            6 => Self::Unsubscribe { name: text()? },
+            other => return Err(EngineError::Damaged(format!("unknown account change {other}"))),
+        };
+        r.end()?;
+        Ok(delta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(names: &[&str]) -> AccountState {
+        names.iter().enumerate().fold(AccountState::unborn(AccountId(1)), |state, (i, name)| {
+            let n = u32::try_from(i).unwrap() + 1;
+            let uid_validity = UidValidity::new(n).unwrap();
+            let name = (*name).to_owned();
+            let create =
+                AccountDelta::Create { name, number: n, uid_validity, special_use: vec![] };
+            state.advance(&create, u64::from(n))
+        })
+    }
+
+    fn names(state: &AccountState) -> String {
+        let show = |(name, e): (&str, &MailboxEntry)| {
+            format!("{name}{}", if e.id.is_some() { "" } else { "!" })
+        };
+        state.mailboxes().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn superiors_come_and_go_with_their_inferiors() {
+        let state = with(&["INBOX", "a/b/c"]);
+        assert_eq!(names(&state), "INBOX a! a/b! a/b/c");
+        let state = state.advance(&AccountDelta::Delete { name: "a/b/c".into() }, 9);
+        assert_eq!(names(&state), "INBOX");
+    }
+
+    #[test]
+    fn deleting_a_superior_keeps_inferiors() {
+        let state = with(&["a", "a/b"]).advance(&AccountDelta::Delete { name: "a".into() }, 9);
+        assert_eq!(names(&state), "a! a/b");
+    }
+
+    #[test]
+    fn rename_takes_inferiors_along_and_keeps_ids() {
+        let state = with(&["a", "a/b", "a-c", "a/d/e"]);
+        let rename = AccountDelta::Rename { from: "a".into(), to: "x/y".into() };
+        let renamed = state.advance(&rename, 9);
+        assert_eq!(names(&renamed), "a-c x! x/y x/y/b x/y/d! x/y/d/e");
+        assert_eq!(renamed.mailbox("x/y/b").unwrap().id, state.mailbox("a/b").unwrap().id);
+        let below = AccountDelta::Rename { from: "a".into(), to: "a/z".into() };
+        assert_eq!(names(&state.advance(&below, 9)), "a! a-c a/z a/z/b a/z/d! a/z/d/e");
+    }
+
+    #[test]
+    fn the_page_and_the_deltas_come_back() {
+        let state =
+            with(&["INBOX", "Ü/x"]).advance(&AccountDelta::Subscribe { name: "q".into() }, 9);
+        let back = AccountState::decode(AccountId(1), &state.encode()).unwrap();
+        assert_eq!(names(&back), names(&state));
+        assert!(back.is_subscribed("q"));
+        let rename = AccountDelta::Rename { from: "a".into(), to: "b".into() };
+        assert_eq!(AccountDelta::decode(&rename.encode()).unwrap(), rename);
+    }
+}

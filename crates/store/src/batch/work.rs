@@ -1,0 +1,365 @@
+//! One batch in the making: the states as they will be, the commit, the answers.
+//!
+//! # Invariants
+//! - A task that fails leaves no trace in the batch: everything it needs is computed before anything is noted.
+
+mod account;
+
+pub(crate) use account::RENAMED;
+
+use super::{Job, Task};
+use crate::account::AccountState;
+use crate::apply::{Arrival, StoreFlags};
+use crate::change::{Appended, Change, Error, Expunged, NewMessage, Outcome, Stored, Transferred};
+use crate::delta::Delta;
+use crate::engine::{AccountId, Append, BodyId, Commit, Engine, LogId, MailboxId};
+use crate::mailbox::MailboxState;
+use crate::open::{OpenAccount, OpenMailbox};
+use crate::receive::NewBody;
+use crate::tree::Tree;
+use futures_channel::oneshot;
+use imap::set::UidSet;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+type Reply = oneshot::Sender<Result<Outcome, Error>>;
+
+/// A mailbox in this batch.
+struct Touched {
+    open: Arc<OpenMailbox>,
+    state: Arc<MailboxState>,
+    octets: usize,
+    deleted: bool,
+}
+
+/// An account in this batch.
+struct TouchedAccount {
+    open: Arc<OpenAccount>,
+    state: Arc<AccountState>,
+    deleted: bool,
+}
+
+pub(super) struct Work {
+    mailboxes: HashMap<MailboxId, Touched>,
+    accounts: HashMap<AccountId, TouchedAccount>,
+    folded: Vec<(Arc<OpenMailbox>, Tree)>,
+    bodies: Vec<NewBody>,
+    pub(super) commit: Commit,
+    pub(super) replies: Vec<(Reply, Outcome)>,
+}
+
+/// A mailbox's delta and the state after it.
+type Step = (Arc<OpenMailbox>, Delta, Arc<MailboxState>);
+
+impl Work {
+    pub(super) fn new(now: i64) -> Self {
+        Self {
+            mailboxes: HashMap::new(),
+            accounts: HashMap::new(),
+            folded: Vec::new(),
+            bodies: Vec::new(),
+            commit: Commit { now, ..Commit::default() },
+            replies: Vec::new(),
+        }
+    }
+
+    /// Does one job, or answers at once why not.
+    pub(super) fn apply(&mut self, job: Job, engine: &dyn Engine) {
+        let Job { task, mailboxes, account, reply } = job;
+        let result = match task {
+            Task::Change(change) => self.change(change, &mailboxes, account.as_ref()),
+            Task::CreateAccount { name, row, uid_validity } => {
+                self.create_account(name, row, uid_validity, engine)
+            }
+            Task::UpdateAccount { name, record } => self.update_account(name, record, engine),
+            Task::DeleteAccount { name, id } => {
+                self.delete_account(name, id, &mailboxes, account.as_ref())
+            }
+            Task::Fold { fold, tree } => {
+                if let (Some(tree), Some(open)) = (tree, mailboxes.first()) {
+                    self.folded.push((Arc::clone(open), tree));
+                }
+                self.commit.folds.push(fold);
+                Ok(Outcome::Done)
+            }
+        };
+        match result {
+            Ok(outcome) => self.replies.push((reply, outcome)),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn change(
+        &mut self,
+        change: Change,
+        open: &[Arc<OpenMailbox>],
+        account: Option<&Arc<OpenAccount>>,
+    ) -> Result<Outcome, Error> {
+        match change {
+            Change::StoreFlags { mailbox, uids, condition, action, flags } => {
+                let store = StoreFlags { uids: &uids, condition, action, flags: &flags };
+                self.store_flags(find(open, mailbox)?, store)
+            }
+            Change::Append { mailbox, messages } => self.append(find(open, mailbox)?, &messages),
+            Change::Expunge { mailbox, uids } => self.expunge(find(open, mailbox)?, uids.as_ref()),
+            Change::Transfer { source, target, uids, remove } => {
+                self.transfer(find(open, source)?, find(open, target)?, &uids, remove)
+            }
+            Change::Configure { mailbox, conflicts_by_message } => {
+                let open = find(open, mailbox)?;
+                let mut delta = self.state(open)?.next_delta(recent(open))?;
+                delta.conflicts_by_message = Some(conflicts_by_message);
+                let step = self.step(open, delta)?;
+                self.note(step);
+                Ok(Outcome::Done)
+            }
+            Change::Account { account: id, change } => {
+                let account = account.ok_or(Error::NonExistent)?;
+                self.account_change(id, account, change, open)
+            }
+        }
+    }
+
+    fn store_flags(
+        &mut self,
+        open: &Arc<OpenMailbox>,
+        store: StoreFlags<'_>,
+    ) -> Result<Outcome, Error> {
+        let before = self.state(open)?;
+        let (delta, sorted) = before.store_flags(recent(open), store)?;
+        let mod_seq = delta.as_ref().map(|delta| delta.mod_seq);
+        let step = delta.map(|delta| self.step(open, delta)).transpose()?;
+        let after = self.note_some(step).unwrap_or_else(|| Arc::clone(&before));
+        Ok(Outcome::Stored(Stored {
+            before,
+            after,
+            mod_seq,
+            changed: sorted.changed,
+            unchanged: sorted.unchanged,
+            failed: sorted.failed,
+            missing: sorted.missing,
+        }))
+    }
+
+    fn append(
+        &mut self,
+        open: &Arc<OpenMailbox>,
+        messages: &[NewMessage],
+    ) -> Result<Outcome, Error> {
+        let arrivals: Vec<_> = messages
+            .iter()
+            .map(|message| Arrival {
+                flags: message.flags.clone(),
+                internal_date: message.internal_date,
+                size: message.body.len(),
+                body: message.body.id(),
+            })
+            .collect();
+        let before = self.state(open)?;
+        let (delta, uids) = before.append(recent(open), &arrivals, self.commit.now)?;
+        let mod_seq = delta.mod_seq;
+        let step = self.step(open, delta)?;
+        for message in messages {
+            self.note_body(&message.body);
+            self.commit.references.push((message.body.id(), 1));
+        }
+        let after = self.note(step);
+        Ok(Outcome::Appended(Appended { uid_validity: after.uid_validity, uids, mod_seq, after }))
+    }
+
+    /// Writes the body's row once, in whichever commit is the first to refer to it.
+    fn note_body(&mut self, body: &NewBody) {
+        let noted = body.committed.load(Ordering::Acquire)
+            || self.bodies.iter().any(|other| other.id() == body.id());
+        if !noted {
+            self.commit.bodies.push(body.row.as_ref().clone());
+            self.bodies.push(body.clone());
+        }
+    }
+
+    fn expunge(
+        &mut self,
+        open: &Arc<OpenMailbox>,
+        within: Option<&UidSet>,
+    ) -> Result<Outcome, Error> {
+        let before = self.state(open)?;
+        let delta = before.expunge(recent(open), within)?;
+        let mod_seq = delta.as_ref().map(|delta| delta.mod_seq);
+        let uids = delta.as_ref().map(|delta| delta.expunged.clone()).unwrap_or_default();
+        let step = delta.map(|delta| self.step(open, delta)).transpose()?;
+        self.release(&before, &uids);
+        let after = self.note_some(step).unwrap_or_else(|| Arc::clone(&before));
+        Ok(Outcome::Expunged(Expunged { before, after, uids, mod_seq }))
+    }
+
+    /// The messages leave: their bodies lose a reference.
+    fn release(&mut self, before: &MailboxState, uids: &UidSet) {
+        let lost = before.tree.iter_uids(uids).map(|(_, message)| (message.body, -1));
+        self.commit.references.extend(lost);
+    }
+
+    fn transfer(
+        &mut self,
+        source: &Arc<OpenMailbox>,
+        target: &Arc<OpenMailbox>,
+        uids: &UidSet,
+        remove: bool,
+    ) -> Result<Outcome, Error> {
+        let source_before = self.state(source)?;
+        let (source_uids, arrivals) = source_before.arrivals_from(uids);
+        let missing = uids.difference(&source_uids);
+        let target_before = self.state(target)?;
+        if arrivals.is_empty() {
+            return Ok(Outcome::Transferred(Transferred {
+                uid_validity: target_before.uid_validity,
+                source_uids,
+                target_uids: UidSet::new(),
+                source_after: Arc::clone(&source_before),
+                source_before,
+                target_after: target_before,
+                missing,
+            }));
+        }
+        let (delta, target_uids) =
+            target_before.append(recent(target), &arrivals, self.commit.now)?;
+        let arrive = self.step(target, delta)?;
+        let same = source.id == target.id;
+        let source_now = if same { Arc::clone(&arrive.2) } else { Arc::clone(&source_before) };
+        let leave = match remove {
+            true => source_now.remove(recent(source), source_uids.clone())?,
+            false => None,
+        };
+        let leave = leave
+            .map(|delta| {
+                let next = Arc::new(source_now.advance(&delta)?);
+                Ok::<_, Error>((Arc::clone(source), delta, next))
+            })
+            .transpose()?;
+        self.commit.references.extend(arrivals.iter().map(|arrival| (arrival.body, 1)));
+        let arrived = self.note(arrive);
+        if leave.is_some() {
+            self.release(&source_before, &source_uids);
+        }
+        let source_after = self.note_some(leave).unwrap_or(source_now);
+        let target_after = if same { Arc::clone(&source_after) } else { arrived };
+        Ok(Outcome::Transferred(Transferred {
+            uid_validity: target_before.uid_validity,
+            source_uids,
+            target_uids,
+            source_before,
+            source_after,
+            target_after,
+            missing,
+        }))
+    }
+
+    /// The mailbox's state as the changes so far in this batch left it.
+    fn state(&self, open: &Arc<OpenMailbox>) -> Result<Arc<MailboxState>, Error> {
+        match self.mailboxes.get(&open.id) {
+            Some(touched) if touched.deleted => Err(Error::NonExistent),
+            Some(touched) => Ok(Arc::clone(&touched.state)),
+            None if open.published.is_gone() => Err(Error::NonExistent),
+            None => Ok(open.published.state()),
+        }
+    }
+
+    fn step(&self, open: &Arc<OpenMailbox>, delta: Delta) -> Result<Step, Error> {
+        let next = Arc::new(self.state(open)?.advance(&delta)?);
+        Ok((Arc::clone(open), delta, next))
+    }
+
+    fn note_some(&mut self, step: Option<Step>) -> Option<Arc<MailboxState>> {
+        step.map(|step| self.note(step))
+    }
+
+    /// Takes the step into the commit; answers the state after it.
+    fn note(&mut self, (open, delta, next): Step) -> Arc<MailboxState> {
+        let before = self.mailboxes.get(&open.id).map(|touched| Arc::clone(&touched.state));
+        let before = before.unwrap_or_else(|| open.published.state());
+        let octets = self.append_log(open.id.into(), before.highest.value(), &delta);
+        let touched = self.mailboxes.entry(open.id).or_insert_with(|| Touched {
+            state: Arc::clone(&next),
+            octets: 0,
+            deleted: false,
+            open,
+        });
+        touched.state = Arc::clone(&next);
+        touched.octets += octets;
+        next
+    }
+
+    /// Adds the delta to the commit; answers its length.
+    fn append_log(&mut self, log: LogId, after: u64, delta: &Delta) -> usize {
+        let (octets, history) = (delta.encode(), delta.history());
+        let len = octets.len();
+        self.commit.appends.push(Append {
+            log,
+            after,
+            seq: delta.mod_seq.value(),
+            delta: octets,
+            history,
+        });
+        len
+    }
+
+    /// Publishes everything, then answers; tells which mailboxes have grown deltas.
+    pub(super) fn publish(self) -> Vec<Arc<OpenMailbox>> {
+        for body in &self.bodies {
+            body.committed.store(true, Ordering::Release);
+        }
+        for (open, tree) in self.folded {
+            let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
+            folded.tree = tree;
+            folded.pending = 0;
+            folded.running = false;
+        }
+        let mut touched_mailboxes = Vec::new();
+        for touched in self.mailboxes.into_values() {
+            if touched.deleted {
+                touched.open.published.go();
+                continue;
+            }
+            let mut folded = touched.open.folded.lock().unwrap_or_else(PoisonError::into_inner);
+            folded.pending += touched.octets;
+            drop(folded);
+            touched.open.published.publish(touched.state);
+            touched_mailboxes.push(touched.open);
+        }
+        for touched in self.accounts.into_values() {
+            if touched.deleted {
+                touched.open.published.go();
+            } else {
+                touched.open.pending.fetch_add(1, Ordering::AcqRel);
+                touched.open.published.publish(touched.state);
+            }
+        }
+        for (reply, outcome) in self.replies {
+            drop(reply.send(Ok(outcome)));
+        }
+        touched_mailboxes
+    }
+
+    /// Answers the failure to all; nothing is published.
+    pub(super) fn fail(self, error: &Error) {
+        for (open, _) in &self.folded {
+            open.folded.lock().unwrap_or_else(PoisonError::into_inner).running = false;
+        }
+        for (reply, _) in self.replies {
+            drop(reply.send(Err(error.clone())));
+        }
+    }
+}
+
+fn find(open: &[Arc<OpenMailbox>], id: MailboxId) -> Result<&Arc<OpenMailbox>, Error> {
+    open.iter().find(|open| open.id == id).ok_or(Error::NonExistent)
+}
+
+fn recent(open: &OpenMailbox) -> u32 {
+    open.recent.load(Ordering::Acquire)
+}
+
+/// All bodies that a mailbox refers to, each with the reference it gives up.
+fn all_bodies(state: &MailboxState) -> impl Iterator<Item = (BodyId, i32)> {
+    state.tree.iter().map(|(_, message)| (message.body, -1))
+}

@@ -1,0 +1,285 @@
+//! Logs: deltas, folds, history, and commits as a whole.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::{LOG, OTHER, Subject, append, appends, deltas, fold, head, history, load, row};
+use crate::engine::{Append, BodyId, Commit, Engine, EngineError};
+
+pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
+    an_unknown_log_is_none(&make());
+    deltas_come_back_in_order(make());
+    a_wrong_after_is_behind_and_undoes_the_whole_commit(&make());
+    numbers_that_do_not_rise_are_refused(&make());
+    a_refusal_late_in_a_commit_undoes_its_beginning(&make());
+    a_fold_replaces_deltas_and_keeps_history(make());
+    a_fold_that_comes_too_late_is_behind(&make());
+    a_fold_of_a_dropped_log_is_passed_over(&make());
+    a_dropped_log_leaves_nothing(make());
+    history_streams_in_order_from_anywhere(&make());
+    a_visitor_ends_the_reading(&make());
+    a_visitor_may_read_in_turn(&make());
+    big_deltas_and_pages_come_back(make());
+    numbers_up_to_the_greatest_mod_sequence(make());
+    readers_see_whole_commits_only(&make());
+    one_of_many_writers_wins(&make());
+}
+
+fn an_unknown_log_is_none(subject: &impl Subject) {
+    let engine = subject.engine();
+    assert_eq!(head(engine, LOG), None);
+    assert_eq!(load(engine, LOG), None);
+    assert!(deltas(engine, LOG, 0).is_empty() && history(engine, LOG, 0).is_empty());
+    engine.commit(&Commit { dropped: vec![LOG], ..Commit::default() }).unwrap();
+    engine.commit(&Commit::default()).unwrap();
+}
+
+fn deltas_come_back_in_order<S: Subject>(subject: S) {
+    let first = vec![append(LOG, 0, 3, b"a"), append(OTHER, 0, 1, b"x"), append(LOG, 3, 10, b"")];
+    subject.engine().commit(&appends(first)).unwrap();
+    subject.engine().commit(&appends(vec![append(LOG, 10, 11, b"c")])).unwrap();
+    let expected = ((11, 0), vec![], vec![(3, b"a".to_vec()), (10, vec![]), (11, b"c".to_vec())]);
+    assert_eq!(load(subject.engine(), LOG), Some(expected.clone()));
+    assert_eq!(deltas(subject.engine(), LOG, 3), [10, 11]);
+    assert!(deltas(subject.engine(), LOG, 11).is_empty());
+    assert!(deltas(subject.engine(), LOG, u64::MAX).is_empty());
+    let subject = subject.reopen();
+    assert_eq!(load(subject.engine(), LOG), Some(expected));
+    assert_eq!(head(subject.engine(), OTHER), Some((1, 0)));
+}
+
+fn a_wrong_after_is_behind_and_undoes_the_whole_commit(subject: &impl Subject) {
+    let engine = subject.engine();
+    engine.commit(&appends(vec![append(LOG, 0, 5, b"a")])).unwrap();
+    for after in [0, 4, 6] {
+        let id = engine.next_body();
+        let commit = Commit {
+            appends: vec![append(OTHER, 0, 1, b"x"), append(LOG, after, 9, b"b")],
+            bodies: vec![row(id)],
+            ..Commit::default()
+        };
+        assert!(matches!(engine.commit(&commit), Err(EngineError::Behind)), "after {after}");
+        assert_eq!((head(engine, LOG), head(engine, OTHER)), (Some((5, 0)), None));
+        assert!(engine.bodies(&[id]).is_err());
+    }
+    assert!(matches!(
+        engine.commit(&appends(vec![append(OTHER, 1, 2, b"no such log")])),
+        Err(EngineError::Behind)
+    ));
+}
+
+fn numbers_that_do_not_rise_are_refused(subject: &impl Subject) {
+    let engine = subject.engine();
+    engine.commit(&appends(vec![append(LOG, 0, 5, b"a")])).unwrap();
+    assert!(engine.commit(&appends(vec![append(LOG, 5, 5, b"b")])).is_err());
+    assert!(engine.commit(&appends(vec![append(LOG, 5, 4, b"b")])).is_err());
+    assert!(engine.commit(&appends(vec![append(OTHER, 0, 0, b"b")])).is_err());
+    assert_eq!((head(engine, LOG), head(engine, OTHER)), (Some((5, 0)), None));
+}
+
+fn a_refusal_late_in_a_commit_undoes_its_beginning(subject: &impl Subject) {
+    let engine = subject.engine();
+    engine.commit(&appends(vec![append(LOG, 0, 5, b"a")])).unwrap();
+    let commit = Commit {
+        appends: vec![append(LOG, 5, 6, b"b"), append(OTHER, 0, 1, b"x")],
+        references: vec![(BodyId(1 << 40), 1)],
+        dropped: vec![LOG],
+        ..Commit::default()
+    };
+    assert!(matches!(engine.commit(&commit), Err(EngineError::Damaged(_))));
+    assert_eq!((head(engine, LOG), head(engine, OTHER)), (Some((5, 0)), None));
+    engine.commit(&appends(vec![append(LOG, 5, 6, b"b")])).unwrap();
+}
+
+fn a_fold_replaces_deltas_and_keeps_history<S: Subject>(subject: S) {
+    let engine = subject.engine();
+    let with_history =
+        |after, seq| Append { history: Some(vec![9]), ..append(LOG, after, seq, b"d") };
+    let first = vec![with_history(0, 1), with_history(1, 2), append(LOG, 2, 3, b"d")];
+    engine.commit(&appends(first)).unwrap();
+    engine.commit(&fold(LOG, 2, &[(7, b"seven"), (1, b"one"), (3, b"three")], &[])).unwrap();
+    let pages = vec![(1, b"one".to_vec()), (3, b"three".to_vec()), (7, b"seven".to_vec())];
+    assert_eq!(load(engine, LOG), Some(((3, 2), pages, vec![(3, b"d".to_vec())])));
+
+    // In one commit with the deltas that it folds; a page that is replaced, one that goes.
+    let both =
+        Commit { appends: vec![with_history(3, 8)], ..fold(LOG, 8, &[(1, b"other")], &[3, 99]) };
+    engine.commit(&both).unwrap();
+    let subject = subject.reopen();
+    let pages = vec![(1, b"other".to_vec()), (7, b"seven".to_vec())];
+    assert_eq!(load(subject.engine(), LOG), Some(((8, 8), pages, vec![])));
+    assert!(deltas(subject.engine(), LOG, 0).is_empty());
+    let kept: Vec<u64> = history(subject.engine(), LOG, 0).iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(kept, [1, 2, 8]);
+    subject.engine().commit(&fold(LOG, 8, &[(1, b"again")], &[])).unwrap();
+    subject.engine().commit(&appends(vec![append(LOG, 8, 9, b"d")])).unwrap();
+    assert_eq!(head(subject.engine(), LOG), Some((9, 8)));
+}
+
+fn a_fold_that_comes_too_late_is_behind(subject: &impl Subject) {
+    let engine = subject.engine();
+    engine.commit(&appends(vec![append(LOG, 0, 4, b"a"), append(LOG, 4, 5, b"b")])).unwrap();
+    engine.commit(&fold(LOG, 5, &[(1, b"new")], &[])).unwrap();
+    let late = engine.commit(&fold(LOG, 4, &[(1, b"old")], &[]));
+    assert!(matches!(late, Err(EngineError::Behind)));
+    let ahead = engine.commit(&fold(LOG, 6, &[(1, b"ahead")], &[]));
+    assert!(matches!(ahead, Err(EngineError::Damaged(_))));
+    assert_eq!(load(engine, LOG), Some(((5, 5), vec![(1, b"new".to_vec())], vec![])));
+}
+
+fn a_fold_of_a_dropped_log_is_passed_over(subject: &impl Subject) {
+    let engine = subject.engine();
+    let commit =
+        Commit { appends: vec![append(OTHER, 0, 1, b"x")], ..fold(LOG, 5, &[(1, b"gone")], &[]) };
+    engine.commit(&commit).unwrap();
+    assert_eq!((load(engine, LOG), head(engine, OTHER)), (None, Some((1, 0))));
+    engine.commit(&appends(vec![append(LOG, 0, 1, b"a")])).unwrap();
+    assert!(load(engine, LOG).unwrap().1.is_empty());
+}
+
+fn a_dropped_log_leaves_nothing<S: Subject>(subject: S) {
+    let engine = subject.engine();
+    for log in [LOG, OTHER] {
+        let first = Append { history: Some(vec![1]), ..append(log, 0, 1, b"a") };
+        engine.commit(&appends(vec![first, append(log, 1, 2, b"b")])).unwrap();
+        engine.commit(&fold(log, 1, &[(1, b"page")], &[])).unwrap();
+    }
+    // What the same commit appended goes, too.
+    let drop = Commit { dropped: vec![LOG], ..appends(vec![append(LOG, 2, 3, b"c")]) };
+    engine.commit(&drop).unwrap();
+    let subject = subject.reopen();
+    let engine = subject.engine();
+    assert_eq!((load(engine, LOG), head(engine, OTHER)), (None, Some((2, 1))));
+    assert!(deltas(engine, LOG, 0).is_empty() && history(engine, LOG, 0).is_empty());
+    engine.commit(&appends(vec![append(LOG, 0, 7, b"new")])).unwrap();
+    assert_eq!(load(engine, LOG), Some(((7, 0), vec![], vec![(7, b"new".to_vec())])));
+    assert_eq!(history(engine, OTHER, 0).len(), 1);
+}
+
+fn history_streams_in_order_from_anywhere(subject: &impl Subject) {
+    let engine = subject.engine();
+    let entry = |number: u64| number.to_be_bytes().repeat(40);
+    for batch in 0..5 {
+        let all = (batch * 500 + 1..=batch * 500 + 500).map(|number| {
+            let seq = number * 3;
+            Append { history: Some(entry(seq)), ..append(LOG, seq.saturating_sub(3), seq, b"d") }
+        });
+        engine.commit(&appends(all.collect())).unwrap();
+        engine.commit(&fold(LOG, (batch * 500 + 500) * 3, &[(1, b"page")], &[])).unwrap();
+    }
+    for after in [0, 1, 3, 4500, 7497, 7500, u64::MAX] {
+        let expected = (1..=2500).map(|number| number * 3).filter(|seq| *seq > after);
+        let expected: Vec<_> = expected.map(|seq| (seq, entry(seq))).collect();
+        assert!(history(engine, LOG, after) == expected, "history after {after}");
+    }
+}
+
+fn a_visitor_ends_the_reading(subject: &impl Subject) {
+    let engine = subject.engine();
+    let all = (1..10).map(|seq| append(LOG, seq - 1, seq, b"d")).collect();
+    engine.commit(&appends(all)).unwrap();
+    let mut seen = 0;
+    let ended = engine.deltas(LOG, 0, &mut |seq, _| {
+        seen = seq;
+        if seq == 4 { Err(EngineError::Full("enough".into())) } else { Ok(()) }
+    });
+    assert!(matches!(ended, Err(EngineError::Full(why)) if why == "enough"));
+    assert_eq!(seen, 4);
+    engine.commit(&appends(vec![append(LOG, 9, 10, b"d")])).unwrap();
+}
+
+fn a_visitor_may_read_in_turn(subject: &impl Subject) {
+    let engine = subject.engine();
+    engine.commit(&appends(vec![append(LOG, 0, 1, b"a"), append(OTHER, 0, 2, b"b")])).unwrap();
+    let mut inner = None;
+    let read = engine.load(LOG, &mut |_, _| Ok(()), &mut |_, _| {
+        inner = head(engine, OTHER);
+        Ok(())
+    });
+    assert!(read.unwrap().is_some());
+    assert_eq!(inner, Some((2, 0)));
+}
+
+fn big_deltas_and_pages_come_back<S: Subject>(subject: S) {
+    let big: Vec<u8> = (0..5_000_000_u32).flat_map(|number| number.to_be_bytes()).collect();
+    let first = Append { history: Some(big.clone()), ..append(LOG, 0, 1, &big) };
+    subject.engine().commit(&appends(vec![first])).unwrap();
+    let subject = subject.reopen();
+    assert!(load(subject.engine(), LOG) == Some(((1, 0), vec![], vec![(1, big.clone())])));
+    subject.engine().commit(&fold(LOG, 1, &[(u32::MAX, &big)], &[])).unwrap();
+    let page = vec![(u64::from(u32::MAX), big.clone())];
+    assert!(load(subject.engine(), LOG) == Some(((1, 1), page, vec![])));
+    assert!(history(subject.engine(), LOG, 0) == [(1, big)]);
+}
+
+fn numbers_up_to_the_greatest_mod_sequence<S: Subject>(subject: S) {
+    const LAST: u64 = i64::MAX as u64;
+    subject.engine().commit(&appends(vec![append(LOG, 0, LAST - 1, b"a")])).unwrap();
+    subject.engine().commit(&appends(vec![append(LOG, LAST - 1, LAST, b"b")])).unwrap();
+    let subject = subject.reopen();
+    assert_eq!(deltas(subject.engine(), LOG, LAST - 1), [LAST]);
+    assert!(deltas(subject.engine(), LOG, LAST).is_empty());
+    assert_eq!(head(subject.engine(), LOG), Some((LAST, 0)));
+}
+
+fn readers_see_whole_commits_only(subject: &impl Subject) {
+    let engine = subject.engine();
+    let done = AtomicBool::new(false);
+    engine.commit(&appends(vec![append(LOG, 0, 1, b"d"), append(LOG, 1, 2, b"d")])).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    assert_is_one_instant(engine);
+                }
+            });
+        }
+        for round in 1..100_u64 {
+            let last = round * 2;
+            let pair =
+                vec![append(LOG, last, last + 1, b"d"), append(LOG, last + 1, last + 2, b"d")];
+            engine.commit(&appends(pair)).unwrap();
+            if round % 10 == 0 {
+                let page = last.to_be_bytes();
+                engine.commit(&fold(LOG, last, &[(1, &page), (2, &page)], &[])).unwrap();
+            }
+        }
+        done.store(true, Ordering::Release);
+    });
+    assert_is_one_instant(engine);
+}
+
+/// Deltas come in pairs and follow the fold without a gap; both pages bear its number.
+fn assert_is_one_instant(engine: &dyn Engine) {
+    let ((seq, folded), pages, deltas) = load(engine, LOG).unwrap();
+    assert_eq!(seq % 2, 0, "half a commit");
+    assert!(
+        pages.iter().all(|(_, octets)| *octets == folded.to_be_bytes()),
+        "pages of another fold"
+    );
+    let found: Vec<u64> = deltas.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(found, (folded + 1..=seq).collect::<Vec<_>>());
+}
+
+fn one_of_many_writers_wins(subject: &impl Subject) {
+    let engine = subject.engine();
+    for round in 0..20 {
+        let winners: usize = thread::scope(|scope| {
+            let race = |writer: u8| {
+                move || match engine.commit(&appends(vec![append(
+                    LOG,
+                    round,
+                    round + 1,
+                    &[writer],
+                )])) {
+                    Ok(()) => 1,
+                    Err(EngineError::Behind) => 0,
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            let writers: Vec<_> = (0..4).map(|writer| scope.spawn(race(writer))).collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        });
+        assert_eq!(winners, 1, "round {round}");
+    }
+}

@@ -1,0 +1,544 @@
+//! The store: what sessions, delivery and administration talk to.
+//!
+//! Reading is taking a snapshot; writing is submitting a [`Change`] and awaiting its [`Outcome`]. Between the
+//! two stands one committer.
+//!
+//! # Invariants
+//! - No runtime, no network: blocking work goes to the [`Executor`] that the host gives.
+//! - Readers take a snapshot and hold nothing [H7].
+
+use crate::account::AccountChange;
+use crate::batch::{Batcher, Job, RENAMED, Task};
+use crate::change::{Change, Error, Outcome};
+use crate::delta::decode_history;
+use crate::engine::{
+    AccountId, AccountRow, BodyId, BodyRef, BodyStore, Engine, Fold, LogId, MailboxId,
+};
+use crate::open::{Account, Mailbox, OpenMailbox};
+use crate::receive::{Body, Receiver};
+use crate::registry::Registry;
+use futures_channel::oneshot;
+use imap::set::UidSet;
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Runs work that may block.
+pub trait Executor: Send + Sync + 'static {
+    /// Runs the job, now or soon, on a thread that may block.
+    fn run(&self, job: Box<dyn FnOnce() + Send>);
+}
+
+/// The executor that runs each job at once, for tests and simulation.
+#[derive(Clone, Copy, Debug)]
+pub struct Inline;
+
+impl Executor for Inline {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        job();
+    }
+}
+
+/// Time and chance, from outside.
+pub trait Clock: Send + Sync + 'static {
+    /// Seconds since 1970-01-01T00:00:00Z. For dates only: never for mod-sequences [H3].
+    fn now(&self) -> i64;
+    /// 64 random bits.
+    fn random(&self) -> u64;
+}
+
+/// What one batch took.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchReport {
+    /// How many changes were in it.
+    pub changes: usize,
+    /// How long the engine took to make it durable.
+    pub took: Duration,
+}
+
+/// Limits and habits of a store.
+#[derive(Clone)]
+pub struct Options {
+    /// Keywords in a mailbox, at most 120.
+    pub keywords_max: usize,
+    /// Mailboxes in an account.
+    pub mailboxes_max: usize,
+    /// Mailboxes kept in memory though nobody has them open.
+    pub mailboxes_kept_max: usize,
+    /// Octets of deltas after which a mailbox is folded into pages.
+    pub fold_bytes: usize,
+    /// Called after each batch.
+    pub on_batch: Option<Arc<dyn Fn(BatchReport) + Send + Sync>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            keywords_max: crate::flags::Keywords::COUNT_MAX,
+            mailboxes_max: 100_000,
+            mailboxes_kept_max: 1024,
+            fold_bytes: 256 * 1024,
+            on_batch: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Options {{ fold_bytes: {}, … }}", self.fold_bytes)
+    }
+}
+
+struct Inner {
+    engine: Arc<dyn Engine>,
+    bodies: Arc<dyn BodyStore>,
+    executor: Arc<dyn Executor>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    batcher: Batcher,
+    registry: Registry,
+}
+
+/// A handle on the store; clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+/// The one writer. A thread runs it; tests and simulation step it.
+pub struct Committer {
+    store: Store,
+}
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Committer")
+    }
+}
+
+impl Committer {
+    /// Commits until [`Store::shutdown`] and the queue is empty. Blocks.
+    pub fn run(self) {
+        while self.store.inner.batcher.wait() {
+            self.step();
+        }
+    }
+
+    /// Makes one batch of what waits; false when nothing waited.
+    pub fn step(&self) -> bool {
+        let inner = &self.store.inner;
+        let Some(batch) = inner.batcher.poll(inner.engine.as_ref(), inner.clock.now()) else {
+            return false;
+        };
+        let changes = batch.len();
+        let started = Instant::now();
+        let result = inner.engine.commit(batch.commit());
+        let report = BatchReport { changes, took: started.elapsed() };
+        let touched = batch.complete(result, &inner.batcher);
+        if let Some(tell) = &inner.options.on_batch {
+            tell(report);
+        }
+        for open in touched {
+            self.store.fold_if_due(open);
+        }
+        true
+    }
+}
+
+/// A change on its way; ready with its outcome once that is durable. The change happens whether or not this
+/// is awaited.
+pub struct Pending {
+    reply: oneshot::Receiver<Result<Outcome, Error>>,
+}
+
+impl Future for Pending {
+    type Output = Result<Outcome, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.reply)
+            .poll(context)
+            .map(|reply| reply.unwrap_or(Err(Error::ShuttingDown)))
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pending")
+    }
+}
+
+impl Store {
+    /// A store over this engine and these bodies, and the committer that must run for anything to be written.
+    #[must_use]
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        bodies: Arc<dyn BodyStore>,
+        executor: Arc<dyn Executor>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> (Self, Committer) {
+        let (batcher, registry) = (Batcher::new(), Registry::new(options.mailboxes_kept_max));
+        let inner = Inner { engine, bodies, executor, clock, options, batcher, registry };
+        let store = Self { inner: Arc::new(inner) };
+        (store.clone(), Committer { store })
+    }
+
+    /// Seconds since 1970, by the host's clock.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.inner.clock.now()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.inner.clock.as_ref()
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        self.inner.engine.as_ref()
+    }
+
+    pub(crate) fn body_store(&self) -> &dyn BodyStore {
+        self.inner.bodies.as_ref()
+    }
+
+    /// Refuses new changes and lets the committer end once the queue is empty.
+    pub fn shutdown(&self) {
+        self.inner.batcher.close();
+    }
+
+    /// Runs work that may block where it may.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (send, receive) = oneshot::channel();
+        self.inner.executor.run(Box::new(move || drop(send.send(work()))));
+        receive.await.unwrap_or(Err(Error::ShuttingDown))
+    }
+
+    /// The account, read into memory if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::NonExistent`], [`Error::Damaged`] or [`Error::Unavailable`].
+    pub async fn account(&self, id: AccountId) -> Result<Account, Error> {
+        if let Some(open) = self.inner.registry.account(id) {
+            return Ok(Account(open));
+        }
+        let store = self.clone();
+        let load = move || store.inner.registry.load_account(store.engine(), id);
+        self.blocking(load).await.map(Account)
+    }
+
+    /// The mailbox, read into memory if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::NonExistent`], [`Error::Damaged`] or [`Error::Unavailable`].
+    pub async fn mailbox(&self, id: MailboxId) -> Result<Mailbox, Error> {
+        if let Some(open) = self.inner.registry.mailbox(id) {
+            return Ok(Mailbox(open));
+        }
+        let store = self.clone();
+        let keywords_max = self.inner.options.keywords_max;
+        let load = move || store.inner.registry.load_mailbox(store.engine(), id, keywords_max);
+        self.blocking(load).await.map(Mailbox)
+    }
+
+    /// Submits a change. Changes of mailboxes that are in memory are queued at once, in the order of the
+    /// calls; others once they have been read.
+    pub fn submit(&self, change: Change) -> Pending {
+        let (reply, receive) = oneshot::channel();
+        let ids = mailboxes_of(&change);
+        let open: Vec<_> = ids.iter().filter_map(|id| self.inner.registry.mailbox(*id)).collect();
+        let account = match &change {
+            Change::Account { account, .. } => Some(*account),
+            _ => None,
+        };
+        if open.len() == ids.len() && account.is_none() {
+            let job = Job { task: Task::Change(change), mailboxes: open, account: None, reply };
+            self.inner.batcher.submit(job);
+        } else {
+            let store = self.clone();
+            self.inner
+                .executor
+                .run(Box::new(move || store.submit_closed(change, &ids, account, reply)));
+        }
+        Pending { reply: receive }
+    }
+
+    /// Reads what the change needs, then queues it. Blocks.
+    fn submit_closed(
+        &self,
+        change: Change,
+        ids: &[MailboxId],
+        account: Option<AccountId>,
+        reply: oneshot::Sender<Result<Outcome, Error>>,
+    ) {
+        let inner = &self.inner;
+        let gather = || {
+            let account =
+                account.map(|id| inner.registry.load_account(self.engine(), id)).transpose()?;
+            let mut ids = ids.to_vec();
+            if let (Some(account), Change::Account { change, .. }) = (&account, &change) {
+                ids.extend(named_mailbox(&account.published.state(), change));
+                check_count(&account.published.state(), change, inner.options.mailboxes_max)?;
+            }
+            let load = |id: &MailboxId| {
+                inner.registry.load_mailbox(self.engine(), *id, inner.options.keywords_max)
+            };
+            let mailboxes = ids.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+            Ok((mailboxes, account))
+        };
+        match gather() {
+            Ok((mailboxes, account)) => {
+                inner.batcher.submit(Job { task: Task::Change(change), mailboxes, account, reply });
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Changes names or subscriptions of an account.
+    ///
+    /// # Errors
+    /// As the change's own rules say, see [`AccountChange`].
+    pub async fn submit_account(
+        &self,
+        account: AccountId,
+        change: AccountChange,
+    ) -> Result<Outcome, Error> {
+        for _ in 0..10 {
+            let change = Change::Account { account, change: change.clone() };
+            match self.submit(change).await {
+                Err(error) if error == RENAMED => {}
+                done => {
+                    self.fold_account_if_due(account);
+                    return done;
+                }
+            }
+        }
+        Err(RENAMED)
+    }
+
+    /// Begins to receive a message.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Broken`].
+    pub fn receive(&self) -> Result<Receiver, Error> {
+        Ok(Receiver::new(self.clone(), self.body_store().writer()?))
+    }
+
+    /// A stored message's whereabouts and structure.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when it is not there, [`Error::Unavailable`].
+    pub async fn body(&self, id: BodyId) -> Result<Arc<Body>, Error> {
+        let row = self.engine().bodies(&[id])?.pop();
+        let row = row.ok_or_else(|| Error::Damaged(format!("body {} is not there", id.0)))?;
+        Ok(Arc::new(Body::decode(row)?))
+    }
+
+    /// Several messages' whereabouts and structures, in the order asked.
+    ///
+    /// # Errors
+    /// As [`Store::body`].
+    pub async fn bodies(&self, ids: &[BodyId]) -> Result<Vec<Arc<Body>>, Error> {
+        let rows = self.engine().bodies(ids)?;
+        rows.into_iter().map(|row| Ok(Arc::new(Body::decode(row)?))).collect()
+    }
+
+    /// Appends the octets of `range` to `into`; a range to the end of the body checks nothing by itself, the
+    /// whole body checks its CRC [H8]. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn read(&self, body: &BodyRef, range: Range<u64>, into: &mut Vec<u8>) -> Result<(), Error> {
+        Ok(self.body_store().read(body, range, into)?)
+    }
+
+    /// The UIDs expunged with a mod-sequence greater than `after`, as far back as asked: nothing is ever
+    /// forgotten [S-128].
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Unavailable`].
+    pub async fn expunged_since(&self, mailbox: MailboxId, after: u64) -> Result<UidSet, Error> {
+        let store = self.clone();
+        let read = move || {
+            let mut ranges = Vec::new();
+            store.engine().history(LogId::from(mailbox), after, &mut |_, octets| {
+                ranges.extend_from_slice(decode_history(octets)?.ranges());
+                if ranges.len() >= 65_536 {
+                    ranges = UidSet::from_ranges(ranges.drain(..)).ranges().to_vec();
+                }
+                Ok(())
+            })?;
+            Ok(UidSet::from_ranges(ranges))
+        };
+        self.blocking(read).await
+    }
+
+    fn fold_if_due(&self, open: Arc<OpenMailbox>) {
+        {
+            let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
+            if folded.running || folded.pending < self.inner.options.fold_bytes {
+                return;
+            }
+            folded.running = true;
+        }
+        let store = self.clone();
+        self.inner.executor.run(Box::new(move || {
+            let state = open.published.state();
+            let (fold, tree) = (open.fold(&state), Some(state.tree().clone()));
+            store.submit_fold(fold, tree, vec![open]);
+        }));
+    }
+
+    fn fold_account_if_due(&self, id: AccountId) {
+        const DELTAS_MAX: u32 = 256;
+        let Some(open) = self.inner.registry.account(id) else { return };
+        if open.pending.load(Ordering::Acquire) < DELTAS_MAX {
+            return;
+        }
+        open.pending.store(0, Ordering::Release);
+        let state = open.published.state();
+        let pages = vec![(0, state.encode())];
+        let fold = Fold { log: id.into(), seq: state.seq, pages, removed: Vec::new() };
+        self.submit_fold(fold, None, Vec::new());
+    }
+
+    fn submit_fold(
+        &self,
+        fold: Fold,
+        tree: Option<crate::tree::Tree>,
+        mailboxes: Vec<Arc<OpenMailbox>>,
+    ) {
+        let (reply, _) = oneshot::channel();
+        self.inner.batcher.submit(Job {
+            task: Task::Fold { fold, tree },
+            mailboxes,
+            account: None,
+            reply,
+        });
+    }
+
+    async fn task(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<Outcome, Error>>) -> Job,
+    ) -> Result<Outcome, Error> {
+        let (reply, receive) = oneshot::channel();
+        self.inner.batcher.submit(job(reply));
+        Pending { reply: receive }.await
+    }
+}
+
+/// The mailboxes that a change names by id.
+fn mailboxes_of(change: &Change) -> Vec<MailboxId> {
+    match change {
+        Change::StoreFlags { mailbox, .. }
+        | Change::Append { mailbox, .. }
+        | Change::Expunge { mailbox, .. }
+        | Change::Configure { mailbox, .. } => vec![*mailbox],
+        Change::Transfer { source, target, .. } if source == target => vec![*source],
+        Change::Transfer { source, target, .. } => vec![*source, *target],
+        Change::Account { .. } => Vec::new(),
+    }
+}
+
+/// The mailbox whose messages a change of names touches.
+fn named_mailbox(
+    state: &crate::account::AccountState,
+    change: &AccountChange,
+) -> Option<MailboxId> {
+    match change {
+        AccountChange::Delete { name } => state.mailbox(name)?.id,
+        AccountChange::Rename { from, .. } if from == crate::account::INBOX => {
+            state.mailbox(from)?.id
+        }
+        _ => None,
+    }
+}
+
+fn check_count(
+    state: &crate::account::AccountState,
+    change: &AccountChange,
+    limit: usize,
+) -> Result<(), Error> {
+    match change {
+        AccountChange::Create { .. } if state.count() >= limit => {
+            Err(Error::Limit("the account has as many mailboxes as it may have"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Accounts: their rows belong to the program, their mailboxes to the store.
+impl Store {
+    /// The account's row, read from the engine each time.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Unavailable`].
+    pub async fn account_row(&self, name: &str) -> Result<Option<AccountRow>, Error> {
+        let (store, name) = (self.clone(), name.to_owned());
+        self.blocking(move || Ok(store.engine().account(&name)?)).await
+    }
+
+    /// All accounts, by name.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Unavailable`].
+    pub async fn account_rows(&self) -> Result<Vec<(String, AccountRow)>, Error> {
+        let store = self.clone();
+        self.blocking(move || Ok(store.engine().accounts()?)).await
+    }
+
+    /// Makes an account with an INBOX.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`], [`Error::Full`] or [`Error::Broken`].
+    pub async fn create_account(&self, name: &str, record: Vec<u8>) -> Result<AccountId, Error> {
+        let store = self.clone();
+        let id = self.blocking(move || Ok(store.engine().next_account()?)).await?;
+        // A first UIDVALIDITY from the clock, so that an account made anew under an old name differs.
+        let uid_validity = u32::try_from(self.now()).unwrap_or(1).max(1);
+        let row = AccountRow { id, version: 1, record };
+        let task = Task::CreateAccount { name: name.to_owned(), row, uid_validity };
+        self.task(|reply| Job { task, mailboxes: Vec::new(), account: None, reply }).await?;
+        Ok(id)
+    }
+
+    /// Replaces the account's record; its version rises by one.
+    ///
+    /// # Errors
+    /// [`Error::NonExistent`], [`Error::Full`] or [`Error::Broken`].
+    pub async fn update_account(&self, name: &str, record: Vec<u8>) -> Result<(), Error> {
+        let task = Task::UpdateAccount { name: name.to_owned(), record };
+        self.task(|reply| Job { task, mailboxes: Vec::new(), account: None, reply }).await?;
+        Ok(())
+    }
+
+    /// Deletes the account with everything in it.
+    ///
+    /// # Errors
+    /// [`Error::NonExistent`], [`Error::Full`] or [`Error::Broken`].
+    pub async fn delete_account(&self, name: &str) -> Result<(), Error> {
+        let row = self.account_row(name).await?.ok_or(Error::NonExistent)?;
+        let account = self.account(row.id).await?;
+        let state = account.state();
+        let mut mailboxes = Vec::new();
+        for id in state.mailboxes().filter_map(|(_, entry)| entry.id) {
+            mailboxes.push(self.mailbox(id).await?.0);
+        }
+        let task = Task::DeleteAccount { name: name.to_owned(), id: row.id };
+        self.task(|reply| Job { task, mailboxes, account: Some(account.0), reply }).await?;
+        Ok(())
+    }
+}

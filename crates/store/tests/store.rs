@@ -1,0 +1,428 @@
+//! The store as its users see it: changes in, snapshots out, over the engine in memory and the embedded one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; the lint exempts only the test functions themselves"
+)]
+
+use imap::command::{DateTime, StoreAction};
+use imap::flag::{Flag, Keyword, SystemFlag};
+use imap::number::{ModSeq, ModSeqOrZero, Uid};
+use imap::set::UidSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use store::engine::{Engine, LogId};
+use store::memory::{Fate, Fault, Memory, MemoryBodies};
+use store::{
+    AccountChange, Change, Clock, Committer, Error, Executor, Inline, Mailbox, MailboxId,
+    NewMessage, Options, Outcome, Pending, Store, Stored,
+};
+
+struct Ticks(AtomicU64);
+
+impl Clock for Ticks {
+    fn now(&self) -> i64 {
+        1_700_000_000
+    }
+
+    fn random(&self) -> u64 {
+        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+}
+
+/// A store in memory that is stepped by hand.
+struct House {
+    engine: Arc<Memory>,
+    bodies: Arc<MemoryBodies>,
+    store: Store,
+    committer: Committer,
+}
+
+impl House {
+    fn new(engine: Memory, bodies: MemoryBodies, options: Options) -> Self {
+        let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
+        let clock = Arc::new(Ticks(AtomicU64::new(1)));
+        let (store, committer) =
+            Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
+        Self { engine, bodies, store, committer }
+    }
+
+    fn fresh() -> Self {
+        Self::new(Memory::new(), MemoryBodies::new(), Options::default())
+    }
+
+    /// Drives the future, committing whenever it waits.
+    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match future.as_mut().poll(&mut context) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => assert!(self.committer.step(), "waits for what nobody will do"),
+            }
+        }
+    }
+
+    fn account(&self, name: &str) -> store::Account {
+        self.run(async {
+            let id = self.store.create_account(name, Vec::new()).await.unwrap();
+            self.store.account(id).await.unwrap()
+        })
+    }
+
+    fn mailbox(&self, account: &store::Account, name: &str) -> Mailbox {
+        let id = account.state().mailbox(name).unwrap().id.unwrap();
+        self.run(self.store.mailbox(id)).unwrap()
+    }
+
+    fn create(&self, account: &store::Account, name: &str) -> Mailbox {
+        let change = AccountChange::Create { name: name.into(), special_use: Vec::new() };
+        self.run(self.store.submit_account(account.id(), change)).unwrap();
+        self.mailbox(account, name)
+    }
+
+    fn append(&self, mailbox: &Mailbox, count: usize) {
+        for n in 0..count {
+            let message = self.message(format!("Subject: {n}\r\n\r\nbody {n}\r\n").as_bytes());
+            let change = Change::Append { mailbox: mailbox.id(), messages: vec![message] };
+            self.run(self.store.submit(change)).unwrap();
+        }
+    }
+
+    fn message(&self, octets: &[u8]) -> NewMessage {
+        let mut receiver = self.store.receive().unwrap();
+        receiver.write(octets).unwrap();
+        let body = self.run(receiver.finish()).unwrap();
+        let internal_date = DateTime { unix: 1, zone_minutes: 60 };
+        NewMessage { body, flags: Vec::new(), internal_date }
+    }
+}
+
+fn claim(mailbox: MailboxId, uid: u32, since: ModSeq, action: StoreAction, flag: Flag) -> Change {
+    Change::StoreFlags {
+        mailbox,
+        uids: UidSet::one(Uid::new(uid).unwrap()),
+        condition: Some(ModSeqOrZero::from(since)),
+        action,
+        flags: vec![flag],
+    }
+}
+
+fn stored(outcome: Outcome) -> Stored {
+    match outcome {
+        Outcome::Stored(stored) => stored,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn keyword(name: &str) -> Flag {
+    Flag::Keyword(Keyword::new(name).unwrap())
+}
+
+fn flags(mailbox: &Mailbox) -> Vec<(u32, String, u64)> {
+    let state = mailbox.state();
+    let show = |m: &store::Message| {
+        let mut text = String::new();
+        state.keywords().write_flags(&mut text, m.flags);
+        (m.uid.value(), text, m.mod_seq.value())
+    };
+    state.tree().iter().map(|(_, m)| show(m)).collect()
+}
+
+#[test]
+fn of_racing_claims_exactly_one_wins() {
+    // [S-79] [S-82] H2
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 1);
+    let own = |k: usize| keyword(&format!("$c{k}"));
+    let same = |_: usize| keyword("$Processing");
+    let system = |_: usize| Flag::System(SystemFlag::Flagged);
+    let forms: [(StoreAction, &dyn Fn(usize) -> Flag); 4] = [
+        (StoreAction::Add, &same),
+        (StoreAction::Add, &system),
+        (StoreAction::Replace, &own),
+        (StoreAction::Add, &own),
+    ];
+    for round in 0..200 {
+        let (action, flag) = forms[round % 4];
+        let clear = Change::StoreFlags {
+            mailbox: inbox.id(),
+            uids: UidSet::one(Uid::MIN),
+            condition: None,
+            action: StoreAction::Replace,
+            flags: Vec::new(),
+        };
+        house.run(house.store.submit(clear)).unwrap();
+        let since = inbox.state().highest_mod_seq();
+        let racing: Vec<Pending> = (0..16)
+            .map(|k| house.store.submit(claim(inbox.id(), 1, since, action, flag(k))))
+            .collect();
+        let outcomes: Vec<_> = racing.into_iter().map(|p| stored(house.run(p).unwrap())).collect();
+        let winners = outcomes.iter().filter(|o| !o.changed.is_empty()).count();
+        let losers = outcomes.iter().filter(|o| !o.failed.is_empty()).count();
+        assert_eq!((winners, losers), (1, 15), "round {round}");
+    }
+}
+
+#[test]
+fn nothing_is_seen_before_it_is_durable() {
+    // H1
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 1);
+    let before = inbox.state();
+    let mut pending =
+        pin!(house.store.submit(claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("x"))));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(pending.as_mut().poll(&mut context).is_pending());
+    assert!(Arc::ptr_eq(&before, &inbox.state()));
+    house.committer.step();
+    assert!(pending.as_mut().poll(&mut context).is_ready());
+    assert!(inbox.state().highest_mod_seq() > before.highest_mod_seq());
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_a_broken_one_ends_writing() {
+    // H1
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 1);
+    let before = flags(&inbox);
+    let change = || claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("x"));
+    house.engine.fail_next_commit(Fault::Full);
+    assert!(matches!(house.run(house.store.submit(change())), Err(Error::Full(_))));
+    assert_eq!(flags(&inbox), before);
+    house.engine.fail_next_commit(Fault::Broken);
+    let first = house.store.submit(change());
+    let second = house.store.submit(change());
+    assert!(matches!(house.run(first), Err(Error::Broken(_))), "its outcome is unknown");
+    assert!(matches!(house.run(second), Err(Error::Broken(_))), "it was in the same batch");
+    assert_eq!(flags(&inbox), before, "what may not be durable is not shown");
+    assert!(matches!(house.run(house.store.submit(change())), Err(Error::Unavailable(_))));
+}
+
+#[test]
+fn many_movers_of_the_same_messages_make_each_copy_once() {
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 200);
+    let targets: Vec<_> = (0..16).map(|n| house.create(&account, &format!("t{n}"))).collect();
+    let all = UidSet::from_ranges([(1, 200)]);
+    let moves: Vec<_> = (1..=200)
+        .flat_map(|uid| targets.iter().map(move |target| (uid, target)))
+        .map(|(uid, target)| Change::Transfer {
+            source: inbox.id(),
+            target: target.id(),
+            uids: all.intersection(&UidSet::from_ranges([(uid, (uid + 3).min(200))])),
+            remove: true,
+        })
+        .map(|change| house.store.submit(change))
+        .collect();
+    for pending in moves {
+        house.run(pending).unwrap();
+    }
+    assert_eq!(inbox.state().exists(), 0);
+    let copies: u32 = targets.iter().map(|target| target.state().exists()).sum();
+    assert_eq!(copies, 200);
+    assert_eq!(house.run(house.store.expunged_since(inbox.id(), 1)).unwrap(), all);
+}
+
+#[test]
+fn rename_inbox_moves_its_messages_and_rename_keeps_everything() {
+    // [S-156] [S-157]
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 3);
+    let rename = |from: &str, to: &str| AccountChange::Rename { from: from.into(), to: to.into() };
+    house.run(house.store.submit_account(account.id(), rename("INBOX", "old/mail"))).unwrap();
+    assert_eq!(inbox.state().exists(), 0);
+    let old = house.mailbox(&account, "old/mail");
+    assert_eq!(flags(&old).len(), 3);
+    let (validity, highest) = (old.state().uid_validity(), old.state().highest_mod_seq());
+    house.run(house.store.submit_account(account.id(), rename("old", "new"))).unwrap();
+    let new = house.mailbox(&account, "new/mail");
+    assert_eq!((new.id(), new.state().uid_validity()), (old.id(), validity));
+    assert_eq!(new.state().highest_mod_seq(), highest);
+}
+
+#[test]
+fn delete_ends_the_mailbox_for_changes_that_wait() {
+    // [S-158]
+    let house = House::fresh();
+    let account = house.account("ann");
+    let mailbox = house.create(&account, "x");
+    house.append(&mailbox, 1);
+    let delete = AccountChange::Delete { name: "x".into() };
+    let gone = house.store.submit(Change::Account { account: account.id(), change: delete });
+    let late =
+        house.store.submit(claim(mailbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("k")));
+    assert!(house.run(gone).is_ok());
+    assert_eq!(house.run(late).unwrap_err(), Error::NonExistent);
+    assert!(mailbox.is_deleted());
+    let again = house.create(&account, "x");
+    assert!(again.state().uid_validity() > mailbox.state().uid_validity());
+    assert_eq!(house.engine.head(LogId::from(mailbox.id())).unwrap(), None);
+}
+
+/// Random changes with crashes in between: what was acknowledged is there, nothing has gone back.
+#[test]
+fn a_crash_loses_nothing_that_was_acknowledged() {
+    // [S-11] [S-20] [S-173] H1 H3
+    let options = Options { fold_bytes: 200, mailboxes_kept_max: 2, ..Options::default() };
+    let mut dice = Ticks(AtomicU64::new(42));
+    let mut roll = move |below: u64| {
+        let x = dice.0.get_mut();
+        *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*x >> 33) % below
+    };
+    let mut house = House::new(Memory::new(), MemoryBodies::new(), options.clone());
+    let account = house.account("ann").id();
+    for round in 0..60 {
+        let handle = house.run(house.store.account(account)).unwrap();
+        let inbox = house.mailbox(&handle, "INBOX");
+        for _ in 0..20 {
+            step(&house, &inbox, &mut roll);
+        }
+        let (seen, highest, next) =
+            (flags(&inbox), inbox.state().highest_mod_seq(), inbox.state().uid_next());
+        let history = house.run(house.store.expunged_since(inbox.id(), 1)).unwrap();
+        let unanswered =
+            house.store.submit(claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("z")));
+        let fate = if roll(2) == 0 { Fate::Lost } else { Fate::Kept };
+        let engine = house.engine.crash(|| fate);
+        let bodies = house.bodies.crash(|| Fate::Lost);
+        drop(unanswered);
+        house = House::new(engine, bodies, options.clone());
+        let handle = house.run(house.store.account(account)).unwrap();
+        let inbox = house.mailbox(&handle, "INBOX");
+        assert_eq!(flags(&inbox), seen, "round {round}");
+        assert_eq!(inbox.state().highest_mod_seq(), highest);
+        assert_eq!(inbox.state().uid_next(), next);
+        assert_eq!(house.run(house.store.expunged_since(inbox.id(), 1)).unwrap(), history);
+        for (_, message) in inbox.state().tree().iter() {
+            let body = house.run(house.store.body(message.body)).unwrap();
+            let mut octets = Vec::new();
+            house.store.read(&body.body, 0..body.body.len, &mut octets).unwrap();
+            assert_eq!(octets.len() as u64, message.size);
+        }
+    }
+}
+
+fn step(house: &House, inbox: &Mailbox, roll: &mut impl FnMut(u64) -> u64) {
+    let next = u64::from(inbox.state().uid_next());
+    let low = u32::try_from(1 + roll(next)).unwrap();
+    let uids = UidSet::from_ranges([(low, low + u32::try_from(roll(20)).unwrap())]);
+    let flag = match roll(4) {
+        0 => Flag::System(SystemFlag::Deleted),
+        1 => Flag::System(SystemFlag::Seen),
+        n => keyword(&format!("k{}", n + roll(20))),
+    };
+    let action = [StoreAction::Add, StoreAction::Remove, StoreAction::Replace]
+        [usize::try_from(roll(3)).unwrap()];
+    let mailbox = inbox.id();
+    let before = inbox.state().highest_mod_seq();
+    let change = match roll(6) {
+        0 | 1 => {
+            let message = house.message(format!("Subject: {low}\r\n\r\n").as_bytes());
+            Change::Append { mailbox, messages: vec![message.clone(), message] }
+        }
+        2 => Change::Expunge { mailbox, uids: Some(uids) },
+        3 => Change::Transfer { source: mailbox, target: mailbox, uids, remove: roll(2) == 0 },
+        _ => Change::StoreFlags { mailbox, uids, condition: None, action, flags: vec![flag] },
+    };
+    house.run(house.store.submit(change)).unwrap();
+    assert!(inbox.state().highest_mod_seq() >= before);
+}
+
+struct Threads;
+
+impl Executor for Threads {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        std::thread::spawn(job);
+    }
+}
+
+/// Waits for a future on this thread.
+fn block<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Real threads, the real embedded engine, a race on every message, and everything there after reopening.
+#[test]
+fn the_embedded_engine_keeps_one_winner_under_threads() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let engine = Arc::new(store::embedded::Embedded::open(directory.path()).unwrap());
+        let clock = Arc::new(Ticks(AtomicU64::new(7)));
+        Store::open(
+            engine,
+            Arc::new(MemoryBodies::new()),
+            Arc::new(Threads),
+            clock,
+            Options::default(),
+        )
+    };
+    let (store, committer) = open();
+    let writer = std::thread::spawn(move || committer.run());
+    let account = block(store.create_account("ann", Vec::new())).unwrap();
+    let state = block(store.account(account)).unwrap().state();
+    let id = state.mailbox("INBOX").unwrap().id.unwrap();
+    let inbox = block(store.mailbox(id)).unwrap();
+    let mut receiver = store.receive().unwrap();
+    receiver.write(b"Subject: x\r\n\r\n").unwrap();
+    let body = block(receiver.finish()).unwrap();
+    let internal_date = DateTime { unix: 0, zone_minutes: 0 };
+    let message = NewMessage { body, flags: Vec::new(), internal_date };
+    let append = Change::Append { mailbox: id, messages: vec![message; 100] };
+    block(store.submit(append)).unwrap();
+    let since = inbox.state().highest_mod_seq();
+    let wins: u64 = std::thread::scope(|scope| {
+        let worker = |k: usize| {
+            let store = store.clone();
+            move || -> u64 {
+                let own = |uid| claim(id, uid, since, StoreAction::Add, keyword(&format!("$c{k}")));
+                (1..=100)
+                    .map(|uid| stored(block(store.submit(own(uid))).unwrap()).changed.len())
+                    .sum()
+            }
+        };
+        let workers: Vec<_> = (0..8).map(|k| scope.spawn(worker(k))).collect();
+        workers.into_iter().map(|w| w.join().unwrap()).sum()
+    });
+    assert_eq!(wins, 100);
+    let seen = flags(&inbox);
+    store.shutdown();
+    writer.join().unwrap();
+    drop((store, inbox, state));
+    let (store, committer) = open();
+    let writer = std::thread::spawn(move || committer.run());
+    let inbox = block(store.mailbox(id)).unwrap();
+    assert_eq!(flags(&inbox), seen);
+    store.shutdown();
+    writer.join().unwrap();
+}
