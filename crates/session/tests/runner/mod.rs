@@ -4,7 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests fail loudly"
+    dead_code,
+    reason = "tests fail loudly, and each uses a part of the runner"
 )]
 
 pub(crate) mod here;
