@@ -80,7 +80,7 @@ fn of_many_claims_exactly_one_wins() {
     let mut first = selected(&server);
     let mut sessions: Vec<Session> = (0..8).map(|_| selected(&server)).collect();
     for round in 1..=50 {
-        let append = format!("x APPEND INBOX {{4+}}\r\na: b\r\n");
+        let append = "x APPEND INBOX {4+}\r\na: b\r\n";
         say(&server, &mut first, append.as_bytes());
         let line =
             text(&say(&server, &mut first, format!("y FETCH {round} (MODSEQ)\r\n").as_bytes()));
