@@ -12,7 +12,7 @@
 //! RFC 3501 §4.3 and §7.5 (literals), RFC 7888 (non-synchronising), RFC 3502 (MULTIAPPEND).
 
 use crate::command::{AppendHead, Tag};
-use crate::parse::{self, Cursor, DecodeError};
+use crate::parse::{self, CommandError, Cursor, DecodeError};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// How much a client may send before something is refused.
@@ -126,8 +126,20 @@ pub struct Framer {
 
 /// The most octets of an unwanted literal that are swallowed rather than ending the connection.
 const SWALLOW_MAX: u64 = 128 * 1024 * 1024;
+/// The longest announcement of a literal that is found at the end of a line that is being swallowed.
+const ANNOUNCEMENT_MAX: usize = 64;
 /// The longest piece of a message passed on at once.
 const PIECE_MAX: usize = 64 * 1024;
+
+/// What reading on came to.
+enum Step {
+    /// A frame.
+    Give(Frame),
+    /// Another state, to be read on from.
+    Again,
+    /// Nothing until more arrives.
+    Wait,
+}
 
 /// A literal announced at the end of a line.
 #[derive(Clone, Copy)]
@@ -181,7 +193,8 @@ impl Framer {
     /// The message that was announced is not wanted, nor the rest of its command.
     pub fn refuse_message(&mut self) {
         if let State::Undecided { size, synchronising } = self.state {
-            self.swallow(size, synchronising, Frame::MessageRefused);
+            let announced = Announced { at: 0, size, synchronising, binary: false };
+            self.swallow(announced, Frame::MessageRefused);
         }
     }
 
@@ -206,13 +219,26 @@ impl Framer {
     pub fn next(&mut self) -> Option<Frame> {
         loop {
             match std::mem::replace(&mut self.state, State::Text) {
-                State::Text => return self.text(),
+                State::Text => match self.text() {
+                    Step::Give(frame) => return Some(frame),
+                    Step::Wait => return None,
+                    Step::Again => {}
+                },
                 State::Raw => return self.raw(),
                 State::Literal { left } => self.literal(left)?,
                 State::Message { left } => return self.message(left),
-                State::BehindMessage => return self.behind_message(),
+                State::BehindMessage => match self.behind_message() {
+                    Step::Give(frame) => return Some(frame),
+                    Step::Wait => return None,
+                    Step::Again => {}
+                },
                 State::Swallow { left, then } => self.swallow_on(left, then)?,
-                State::Give(frame) => return Some(*frame),
+                State::Give(frame) => {
+                    if matches!(*frame, Frame::Invalid { fatal: true, .. }) {
+                        self.state = State::Dead;
+                    }
+                    return Some(*frame);
+                }
                 State::Undecided { size, synchronising } => {
                     self.state = State::Undecided { size, synchronising };
                     return None;
@@ -241,43 +267,54 @@ impl Framer {
         Some(line)
     }
 
+    /// Whether the text before and the line, or as much of it as has come, break the limit.
+    fn is_too_long(&self, before: usize, line: Option<&[u8]>) -> bool {
+        let len = before + line.map_or(self.buffer.len(), <[u8]>::len);
+        len > self.limits.line_bytes_max + b"\r\n".len()
+    }
+
     fn reset_command(&mut self) {
         self.command = Vec::new();
         self.literal_bytes = 0;
         self.literals = 0;
     }
 
-    fn text(&mut self) -> Option<Frame> {
+    fn text(&mut self) -> Step {
         let line = self.take_line();
-        let more = line.as_ref().map_or(self.buffer.len(), |line| line.len());
-        if self.command.len() - self.literal_bytes + more > self.limits.line_bytes_max + 2 {
+        if self.is_too_long(self.command.len() - self.literal_bytes, line.as_deref()) {
             self.command.extend_from_slice(line.as_deref().unwrap_or(&self.buffer));
-            return Some(self.fail("a shorter command", true));
+            return Step::Give(self.fail("a shorter command", true));
         }
-        let line = line?;
+        let Some(line) = line else { return Step::Wait };
         let Some(announced) = announced_literal(&line) else {
             self.command.extend_from_slice(without_end(&line));
             let command = std::mem::take(&mut self.command);
             self.reset_command();
-            return Some(Frame::Command(command.into()));
+            return Step::Give(Frame::Command(command.into()));
         };
-        if let Some(frame) = self.message_literal(&line, announced) {
-            return Some(frame);
+        if let Some(step) = self.message_literal(&line, announced) {
+            return step;
         }
         self.command.extend_from_slice(&line);
         self.held_literal(announced)
     }
 
-    /// Whether the line announces the message of an APPEND.
-    fn message_literal(&mut self, line: &[u8], announced: Announced) -> Option<Frame> {
+    /// Whether the line announces the message of an APPEND; an APPEND that is wrong before it is refused at once.
+    fn message_literal(&mut self, line: &[u8], announced: Announced) -> Option<Step> {
+        let start = if self.command.is_empty() { line } else { &self.command };
+        let mailbox_at = append_arguments(start)?;
         let mut text = self.command.clone();
         text.extend_from_slice(line.get(..announced.at).unwrap_or_default());
-        if !is_append(&text) {
+        if text.len() == mailbox_at {
             return None;
         }
-        let head = parse::append_head(&text, true).ok()?;
         self.reset_command();
-        Some(self.announce(head, announced))
+        Some(match parse::append_head(&text, true) {
+            Ok(head) => Step::Give(self.announce(head, announced)),
+            Err(CommandError { tag, error }) => {
+                self.swallow(announced, Frame::Invalid { tag, error, fatal: false })
+            }
+        })
     }
 
     fn announce(&mut self, head: AppendHead, announced: Announced) -> Frame {
@@ -286,7 +323,8 @@ impl Framer {
         Frame::Message(MessageStart { head, size, synchronising, binary })
     }
 
-    fn held_literal(&mut self, announced: Announced) -> Option<Frame> {
+    /// Puts the state on what the literal needs: to be collected, after a continuation, or to be swallowed.
+    fn held_literal(&mut self, announced: Announced) -> Step {
         self.literals += 1;
         let size = usize::try_from(announced.size).unwrap_or(usize::MAX);
         let too_large = size > self.limits.literal_bytes_max
@@ -295,17 +333,18 @@ impl Framer {
             || announced.binary;
         if !too_large {
             self.state = State::Literal { left: size };
-            return if announced.synchronising { Some(Frame::Continue) } else { self.next() };
+            return if announced.synchronising { Step::Give(Frame::Continue) } else { Step::Again };
         }
         let invalid = self.fail("a shorter literal, or fewer", false);
-        self.swallow(announced.size, announced.synchronising, invalid);
-        self.next()
+        self.swallow(announced, invalid)
     }
 
     /// The command breaks a limit.
     fn fail(&mut self, expected: &'static str, fatal: bool) -> Frame {
-        let tag = Cursor::new(&self.command).tag().ok();
-        let error = DecodeError::new(self.command.len(), expected);
+        // How much more has come already must not show.
+        let known = self.command.len().min(self.limits.line_bytes_max);
+        let tag = parse::tag_of(self.command.get(..known).unwrap_or_default());
+        let error = DecodeError::new(known, expected);
         self.reset_command();
         if fatal {
             self.state = State::Dead;
@@ -314,17 +353,19 @@ impl Framer {
     }
 
     /// Puts the state on swallowing a literal and the rest of its command.
-    fn swallow(&mut self, size: u64, synchronising: bool, then: Frame) {
+    fn swallow(&mut self, literal: Announced, then: Frame) -> Step {
         let then = Box::new(then);
-        self.state = if synchronising {
+        self.state = if literal.synchronising {
             // The client has not sent the literal and will not: the command is over.
             State::Give(then)
-        } else if size > SWALLOW_MAX {
+        } else if literal.size > SWALLOW_MAX {
+            let tag = if let Frame::Invalid { tag, .. } = *then { tag } else { None };
             let error = DecodeError::new(0, "a literal of at most 128 MiB");
-            State::Give(Box::new(Frame::Invalid { tag: None, error, fatal: true }))
+            State::Give(Box::new(Frame::Invalid { tag, error, fatal: true }))
         } else {
-            State::Swallow { left: size, then }
+            State::Swallow { left: literal.size, then }
         };
+        Step::Again
     }
 
     fn swallow_on(&mut self, left: u64, then: Box<Frame>) -> Option<()> {
@@ -337,15 +378,17 @@ impl Framer {
             return None;
         }
         let Some(line) = self.take_line() else {
-            if self.buffer.len() > self.limits.line_bytes_max {
-                self.buffer.clear();
-                self.scanned = 0;
-            }
+            // The end of the line is kept: it may announce a literal, which must not be taken for a command.
+            let surplus = self.buffer.len().saturating_sub(ANNOUNCEMENT_MAX);
+            self.buffer.advance(surplus);
+            self.scanned = self.buffer.len();
             self.state = State::Swallow { left: 0, then };
             return None;
         };
         match announced_literal(&line) {
-            Some(next) => self.swallow(next.size, next.synchronising, *then),
+            Some(next) => {
+                self.swallow(next, *then);
+            }
             None => self.state = State::Give(then),
         }
         Some(())
@@ -382,41 +425,39 @@ impl Framer {
         Some(Frame::MessageData(piece))
     }
 
-    fn behind_message(&mut self) -> Option<Frame> {
-        let Some(line) = self.take_line() else {
+    fn behind_message(&mut self) -> Step {
+        let line = self.take_line();
+        if self.is_too_long(0, line.as_deref()) {
+            return Step::Give(self.fail("a shorter command", true));
+        }
+        let Some(line) = line else {
             self.state = State::BehindMessage;
-            if self.buffer.len() > self.limits.line_bytes_max {
-                return Some(self.fail("a shorter command", true));
-            }
-            return None;
+            return Step::Wait;
         };
         let text = without_end(&line);
         if text.is_empty() {
-            return Some(Frame::AppendEnd);
+            return Step::Give(Frame::AppendEnd);
         }
         let Some(announced) = announced_literal(&line) else {
             let error = DecodeError::new(0, "the end of the command or another message");
-            return Some(Frame::AppendBroken(error));
+            return Step::Give(Frame::AppendBroken(error));
         };
         match parse::append_head(text.get(..announced.at).unwrap_or_default(), false) {
-            Ok(head) => Some(self.announce(head, announced)),
-            Err(error) => {
-                let broken = Frame::AppendBroken(error.error);
-                self.swallow(announced.size, announced.synchronising, broken);
-                self.next()
-            }
+            Ok(head) => Step::Give(self.announce(head, announced)),
+            Err(error) => self.swallow(announced, Frame::AppendBroken(error.error)),
         }
     }
 
     fn raw(&mut self) -> Option<Frame> {
-        if let Some(line) = self.take_line() {
-            return Some(Frame::Line(Bytes::copy_from_slice(without_end(&line))));
-        }
-        self.state = State::Raw;
-        if self.buffer.len() > self.limits.line_bytes_max {
+        let line = self.take_line();
+        if self.is_too_long(0, line.as_deref()) {
             return Some(self.fail("a shorter line", true));
         }
-        None
+        let Some(line) = line else {
+            self.state = State::Raw;
+            return None;
+        };
+        Some(Frame::Line(Bytes::copy_from_slice(without_end(&line))))
     }
 }
 
@@ -426,6 +467,8 @@ fn without_end(line: &[u8]) -> &[u8] {
 }
 
 /// The literal that the line ends in: `["~"] "{" number ["+"] "}"`.
+///
+/// A size beyond 63 bits counts as the greatest: it is refused, but what follows it is no command.
 fn announced_literal(line: &[u8]) -> Option<Announced> {
     let inner = without_end(line).strip_suffix(b"}")?;
     let open = inner.iter().rposition(|b| *b == b'{')?;
@@ -434,15 +477,21 @@ fn announced_literal(line: &[u8]) -> Option<Announced> {
         Some(digits) => (digits, false),
         None => (digits, true),
     };
-    let mut cursor = Cursor::new(digits);
-    let size = cursor.number().ok().filter(|_| cursor.is_end())?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let size = digits.iter().fold(0_u64, |size, digit| {
+        size.saturating_mul(10).saturating_add(u64::from(digit - b'0')).min(i64::MAX as u64)
+    });
     let binary = open > 0 && inner.get(open - 1) == Some(&b'~');
     Some(Announced { at: open - usize::from(binary), size, synchronising, binary })
 }
 
-fn is_append(text: &[u8]) -> bool {
+/// Where the arguments of an APPEND begin, if the text is one.
+fn append_arguments(text: &[u8]) -> Option<usize> {
     let mut c = Cursor::new(text);
-    c.tag().is_ok() && c.take(b' ') && c.take_word("APPEND ")
+    let is_append = c.tag().is_ok() && c.take_word(" APPEND ");
+    is_append.then(|| c.at())
 }
 
 #[cfg(test)]

@@ -67,11 +67,19 @@ type Parsed<T> = Result<T, DecodeError>;
 /// [`CommandError`] with the tag, if one could be read.
 pub fn command(octets: &[u8]) -> Result<Command, CommandError> {
     let mut c = Cursor::new(octets);
-    let tag = c.tag().map_err(|error| CommandError { tag: None, error })?;
+    let tag = c.tag().and_then(|tag| if c.is_end() { Ok(tag) } else { c.space().map(|()| tag) });
+    let tag = tag.map_err(|error| CommandError { tag: None, error })?;
     match body(&mut c) {
         Ok(body) => Ok(Command { tag, body }),
         Err(error) => Err(CommandError { tag: Some(tag), error }),
     }
+}
+
+/// The tag that a line begins with, if a space follows it.
+pub(crate) fn tag_of(line: &[u8]) -> Option<Tag> {
+    let mut c = Cursor::new(line);
+    let tag = c.tag().ok()?;
+    c.take(b' ').then_some(tag)
 }
 
 /// A client's answer to a SASL challenge.
@@ -133,7 +141,6 @@ fn append_head_in(c: &mut Cursor<'_>, first: bool, tag: &mut Option<Tag>) -> Par
 
 /// `command = tag SP (command-any / command-auth / command-nonauth / command-select)`
 fn body(c: &mut Cursor<'_>) -> Parsed<CommandBody> {
-    c.space()?;
     let at = c.at();
     let name = c.atom("a command name")?.to_ascii_uppercase();
     let body = match name.as_slice() {
@@ -264,7 +271,11 @@ fn authenticate(c: &mut Cursor<'_>) -> Parsed<CommandBody> {
     let initial = if c.take(b' ') {
         let at = c.at();
         let text = c.rest();
-        let data = if text == b"=" { Some(Vec::new()) } else { BASE64.decode(text).ok() };
+        let data = match text {
+            b"=" => Some(Vec::new()),
+            b"" => None,
+            text => BASE64.decode(text).ok(),
+        };
         Some(Secret(data.ok_or_else(|| DecodeError::new(at, "base64 or ="))?))
     } else {
         None

@@ -134,7 +134,8 @@ impl Batcher {
         Some(Batch { work })
     }
 
-    fn refuse_from_now_on(&self, why: &str) {
+    /// Takes no more jobs because the outcome of a write is unknown [H1].
+    pub(crate) fn refuse_from_now_on(&self, why: &str) {
         let mut queue = self.lock();
         queue.broken = Some(why.to_owned());
         for job in queue.waiting.drain(..) {

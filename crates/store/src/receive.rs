@@ -53,7 +53,13 @@ impl fmt::Debug for Receiver {
 fn finish(store: &Store, writer: Box<dyn BodyWriter>) -> Result<NewBody, Error> {
     let bodies = store.body_store();
     let body = writer.finish()?;
-    bodies.sync()?;
+    if let Err(error) = bodies.sync() {
+        // Which bodies are on the disk is unknown now: nothing may be written that refers to one [H1].
+        if let EngineError::Broken(why) = &error {
+            store.refuse_writes(why);
+        }
+        return Err(error.into());
+    }
     let structure = analyse(bodies, &body)?;
     let mut w = Writer::default();
     w.byte(1);

@@ -70,7 +70,8 @@ pub struct Options {
     pub mailboxes_max: usize,
     /// Mailboxes kept in memory though nobody has them open.
     pub mailboxes_kept_max: usize,
-    /// Octets of deltas after which a mailbox is folded into pages.
+    /// Octets of deltas after which a mailbox is folded into pages; one more for each message, so that the
+    /// work of a fold stays in proportion to the changes that it follows.
     pub fold_bytes: usize,
     /// Called after each batch.
     pub on_batch: Option<Arc<dyn Fn(BatchReport) + Send + Sync>>,
@@ -210,6 +211,34 @@ impl Store {
 
     pub(crate) fn body_store(&self) -> &dyn BodyStore {
         self.inner.bodies.as_ref()
+    }
+
+    pub(crate) fn refuse_writes(&self, why: &str) {
+        self.inner.batcher.refuse_from_now_on(why);
+    }
+
+    /// Gives back the space of bodies that nothing has referred to for `grace_seconds`; answers how many. The
+    /// grace must be longer than any session may go on reading a message that is gone, or hold one that it has
+    /// received and not stored. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Unavailable`] or [`Error::Broken`].
+    pub fn reclaim(&self, grace_seconds: i64) -> Result<usize, Error> {
+        const AT_ONCE: usize = 1000;
+        let before = self.now().saturating_sub(grace_seconds);
+        let mut count = 0;
+        loop {
+            let rows = self.engine().reclaimable(before, AT_ONCE)?;
+            let ids: Vec<BodyId> = rows.iter().map(|row| row.id).collect();
+            let forgotten = self.engine().forget_bodies(&ids)?;
+            let gone = rows.into_iter().filter(|row| forgotten.contains(&row.id));
+            let gone: Vec<BodyRef> = gone.map(|row| row.body).collect();
+            self.body_store().reclaim(&gone)?;
+            count += gone.len();
+            if gone.is_empty() {
+                return Ok(count);
+            }
+        }
     }
 
     /// Refuses new changes and lets the committer end once the queue is empty.
@@ -389,7 +418,9 @@ impl Store {
     fn fold_if_due(&self, open: Arc<OpenMailbox>) {
         {
             let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
-            if folded.running || folded.pending < self.inner.options.fold_bytes {
+            let messages = usize::try_from(open.published.state().exists()).unwrap_or(usize::MAX);
+            let due = self.inner.options.fold_bytes.saturating_add(messages);
+            if folded.running || folded.pending < due {
                 return;
             }
             folded.running = true;

@@ -211,6 +211,46 @@ fn a_full_disk_changes_nothing_and_a_broken_one_ends_writing() {
 }
 
 #[test]
+fn a_failed_sync_of_bodies_ends_writing() {
+    // H1
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 1);
+    house.bodies.fail_next_sync();
+    let mut receiver = house.store.receive().unwrap();
+    receiver.write(b"x").unwrap();
+    assert!(matches!(house.run(receiver.finish()), Err(Error::Broken(_))));
+    let change = claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("x"));
+    assert!(matches!(house.run(house.store.submit(change)), Err(Error::Unavailable(_))));
+}
+
+#[test]
+fn bodies_are_given_back_once_nothing_refers_to_them() {
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 3);
+    let copy = |uids, remove| {
+        let (source, target) = (inbox.id(), inbox.id());
+        house.run(house.store.submit(Change::Transfer { source, target, uids, remove })).unwrap();
+    };
+    copy(UidSet::from_ranges([(1, 1)]), false);
+    let delete = Change::StoreFlags {
+        mailbox: inbox.id(),
+        uids: UidSet::from_ranges([(1, 2)]),
+        condition: None,
+        action: StoreAction::Add,
+        flags: vec![Flag::System(SystemFlag::Deleted)],
+    };
+    house.run(house.store.submit(delete)).unwrap();
+    house.run(house.store.submit(Change::Expunge { mailbox: inbox.id(), uids: None })).unwrap();
+    assert_eq!(house.store.reclaim(60).unwrap(), 0, "the grace period is not over");
+    assert_eq!(house.store.reclaim(-1).unwrap(), 1, "the first lives on in its copy");
+    assert_eq!(house.bodies.count(), 2);
+}
+
+#[test]
 fn many_movers_of_the_same_messages_make_each_copy_once() {
     let house = House::fresh();
     let account = house.account("ann");

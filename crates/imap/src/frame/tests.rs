@@ -124,7 +124,7 @@ fn limits_are_kept() {
         ["invalid a false", "command b NOOP"]
     );
     let huge = b"a LOGIN {99999999999+}\r\n";
-    assert_eq!(run(&[huge], Limits::default(), true), ["invalid  true"]);
+    assert_eq!(run(&[huge], Limits::default(), true), ["invalid a true"]);
 }
 
 #[test]
@@ -137,4 +137,60 @@ fn a_raw_line_is_given_as_it_is() {
     framer.push(b"b STARTTLS\r\nc NOOP\r\n");
     framer.discard_buffered();
     assert_eq!(framer.next(), None);
+}
+
+#[test]
+fn what_is_swallowed_never_becomes_a_command() {
+    let limits = Limits { line_bytes_max: 300, literal_bytes_max: 4, ..Limits::default() };
+    let octets =
+        [b"a LOGIN {5+}\r\nabcde".as_slice(), &[b'x'; 250], b" {8+}\r\nc NOOP\r\n\r\nb NOOP\r\n"];
+    let octets = octets.concat();
+    for size in [1, 2, 3, 5, 7, 300] {
+        let pieces: Vec<&[u8]> = octets.chunks(size).collect();
+        assert_eq!(run(&pieces, limits, true), ["invalid a false", "command b NOOP"], "by {size}");
+    }
+    // A size that no number holds is still a size.
+    let huge = b"a LOGIN {99999999999999999999999+}\r\nb NOOP\r\n";
+    assert_eq!(run(&[huge], limits, true), ["invalid a true"]);
+    let huge = b"a APPEND x {99999999999999999999999}\r\nb NOOP\r\n";
+    let refused = ["message 9223372036854775807 true 0", "refused", "command b NOOP"];
+    assert_eq!(run(&[huge], limits, false), refused);
+}
+
+#[test]
+fn nothing_is_read_behind_a_fatal_error() {
+    let octets = b"a LOGIN {999999999999+}\r\nb NOOP\r\n";
+    check(octets, true, &["invalid a true"]);
+    let limits = Limits { line_bytes_max: 20, ..Limits::default() };
+    let octets = [b"a NOOP ".as_slice(), &[b'x'; 40], b"\r\nb NOOP\r\n"].concat();
+    for size in [1, 2, 300] {
+        let pieces: Vec<&[u8]> = octets.chunks(size).collect();
+        assert_eq!(run(&pieces, limits, true), ["invalid a true"], "by {size}");
+    }
+}
+
+#[test]
+fn a_wrong_append_is_refused_before_its_message() {
+    check(
+        b"a APPEND x (\\Recent) {300000}\r\nb NOOP\r\n",
+        true,
+        &["invalid a false", "command b NOOP"],
+    );
+    check(
+        b"a APPEND {1+}\r\nx (\\Foo) {3+}\r\nabc {2+}\r\nde\r\nb NOOP\r\n",
+        true,
+        &["invalid a false", "command b NOOP"],
+    );
+}
+
+#[test]
+fn many_literals_need_no_stack() {
+    let limits = Limits {
+        literals_max: 100_000,
+        line_bytes_max: 1 << 20,
+        command_bytes_max: 1 << 20,
+        ..Limits::default()
+    };
+    let octets = [b"a x".to_vec(), b" {0+}\r\n".repeat(100_000), b"\r\n".to_vec()].concat();
+    assert_eq!(run(&[&octets], limits, true).len(), 1);
 }

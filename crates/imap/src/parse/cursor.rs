@@ -107,20 +107,26 @@ impl<'a> Cursor<'a> {
         self.some_while(expected, is_atom_char)
     }
 
-    /// `tag = 1*<any ASTRING-CHAR except "+">`
+    /// `tag = 1*<any ASTRING-CHAR except "+">`; a longer one is no tag but noise that nobody wants back.
     pub(crate) fn tag(&mut self) -> Parsed<Tag> {
+        const LEN_MAX: usize = 256;
+        let at = self.at;
         let tag = self.some_while("a tag", |b| (is_atom_char(b) || b == b']') && b != b'+')?;
+        if tag.len() > LEN_MAX {
+            return Err(DecodeError::new(at, "a tag of at most 256 octets"));
+        }
         Ok(Tag(String::from_utf8_lossy(tag).into()))
     }
 
-    /// `number64`, up to 2^64−1
+    /// `number64`, up to 2^63−1 (RFC 7162 §7, RFC 9051 §9)
     pub(crate) fn number(&mut self) -> Parsed<u64> {
         let at = self.at;
         let digits = self.some_while("a number", |b| b.is_ascii_digit())?;
         let value = digits.iter().try_fold(0_u64, |value, digit| {
             value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         });
-        value.ok_or_else(|| DecodeError::new(at, "a smaller number"))
+        let value = value.filter(|value| i64::try_from(*value).is_ok());
+        value.ok_or_else(|| DecodeError::new(at, "a number up to 9223372036854775807"))
     }
 
     /// `number = 1*DIGIT`, up to 2^32−1
@@ -133,6 +139,9 @@ impl<'a> Cursor<'a> {
     pub(crate) fn number_not_zero(&mut self) -> Parsed<NonZeroU32> {
         let at = self.at;
         let zero = || DecodeError::new(at, "a number from 1");
+        if self.peek() == Some(b'0') {
+            return Err(zero());
+        }
         NonZeroU32::new(self.number_32()?).ok_or_else(zero)
     }
 

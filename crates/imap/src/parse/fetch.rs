@@ -119,16 +119,17 @@ fn section(c: &mut Cursor<'_>, peek: bool) -> Parsed<FetchItem> {
     const DEPTH_MAX: usize = 128;
     c.byte(b'[', "[")?;
     let mut part = Vec::new();
-    while c.peek().is_some_and(|b| b.is_ascii_digit()) {
+    let mut dot = true;
+    while dot && c.peek().is_some_and(|b| b.is_ascii_digit()) {
         part.push(c.number_not_zero()?.get());
         if part.len() > DEPTH_MAX {
             return Err(c.error("a part at most 128 levels deep"));
         }
-        if !c.take(b'.') {
-            break;
-        }
+        dot = c.take(b'.');
     }
-    let text = if c.peek() == Some(b']') { SectionText::All } else { section_text(c, &part)? };
+    // A text stands alone or behind a dot; a part ends without one.
+    let whole = !dot || (part.is_empty() && c.peek() == Some(b']'));
+    let text = if whole { SectionText::All } else { section_text(c, &part)? };
     c.byte(b']', "]")?;
     let partial = if c.take(b'<') {
         let start = c.number()?;

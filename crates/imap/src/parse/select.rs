@@ -36,7 +36,7 @@ pub(super) fn select(c: &mut Cursor<'_>, read_only: bool) -> Parsed<Select> {
 fn qresync(c: &mut Cursor<'_>) -> Parsed<QResync> {
     c.byte(b'(', "( and the last known UIDVALIDITY")?;
     let at = c.at();
-    let uid_validity = UidValidity::new(c.number_32()?)
+    let uid_validity = UidValidity::new(c.number_not_zero()?.get())
         .ok_or_else(|| DecodeError::new(at, "a UIDVALIDITY from 1"))?;
     c.space()?;
     let mod_seq = mod_seq_or_zero(c)?;

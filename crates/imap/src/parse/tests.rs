@@ -186,3 +186,44 @@ fn authenticate_decodes_its_initial_response() {
     refused("a AUTHENTICATE PLAIN !!");
     assert_eq!(sasl_response(b"*"), Ok(SaslAnswer::Cancel));
 }
+
+#[test]
+fn a_tag_is_told_only_when_it_is_one() {
+    for (line, tag) in [
+        ("a1 FOO", Some("a1")),
+        ("a1", Some("a1")),
+        ("a1 ", Some("a1")),
+        ("a% NOOP", None),
+        ("+ NOOP", None),
+        ("", None),
+        (" NOOP", None),
+    ] {
+        let error = command(line.as_bytes()).unwrap_err();
+        assert_eq!(error.tag.as_ref().map(|tag| &*tag.0), tag, "{line}");
+    }
+    assert!(command(format!("{} NOOP", "a".repeat(257)).as_bytes()).unwrap_err().tag.is_none());
+}
+
+#[test]
+fn the_grammars_edges() {
+    for bad in [
+        "FETCH 1 BODY[1.]",
+        "FETCH 1 BODY[1HEADER]",
+        "FETCH 1 BODY[.1]",
+        "FETCH 1 BODY[1.2",
+        "FETCH 1 BODY[0]",
+        "FETCH 1 BODY[MIME]",
+        "FETCH 1 BODY[]<9223372036854775808.1>",
+        "FETCH 01 FLAGS",
+        "SEARCH LARGER 9223372036854775808",
+        "AUTHENTICATE PLAIN ",
+        "NOOP ",
+        " NOOP",
+    ] {
+        refused(&format!("a {bad}"));
+    }
+    for good in ["FETCH 1 BODY[1]", "FETCH 1 BODY[1.MIME]", "FETCH 1 BODY[]<0.9223372036854775807>"]
+    {
+        parsed(&format!("a {good}"));
+    }
+}

@@ -109,10 +109,22 @@ impl Server {
     }
 }
 
+impl Server {
+    /// A session that nobody has greeted yet.
+    pub(crate) fn session(&self) -> Session {
+        let peer = Peer { loopback: true, ..Peer::default() };
+        Session::new(Arc::clone(&self.shared), peer)
+    }
+
+    /// Polls the future to its end.
+    pub(crate) fn drive<T>(&self, future: impl Future<Output = T>) -> T {
+        drive(future, &self.committer.lock().unwrap())
+    }
+}
+
 impl Place for Server {
     fn connect(&mut self) -> Box<dyn Wire> {
-        let peer = Peer { loopback: true, ..Peer::default() };
-        let mut session = Session::new(Arc::clone(&self.shared), peer);
+        let mut session = self.session();
         let mut out = Vec::new();
         session.greet(&mut out);
         let committer = Arc::clone(&self.committer);

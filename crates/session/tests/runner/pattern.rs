@@ -281,7 +281,9 @@ pub(crate) fn block(expected: &[String], came: &[String], bound: &Bound) -> Resu
 /// What a server may say at any time without it meaning anything to a test.
 fn noise(line: &str) -> bool {
     let upper = line.to_ascii_uppercase();
-    upper.starts_with("* FLAGS ") || upper.starts_with("* OK [PERMANENTFLAGS ")
+    upper.ends_with(" RECENT")
+        || upper.starts_with("* FLAGS ")
+        || upper.starts_with("* OK [PERMANENTFLAGS ")
 }
 
 fn assign(

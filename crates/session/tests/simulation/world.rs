@@ -1,0 +1,494 @@
+//! The world of a simulation: one server, its clients, chance, time and crashes.
+
+use crate::client::{Client, Kind, Line, Stage};
+use crate::oracle::Flags;
+use imap::command::Secret;
+use session::{
+    AuthFailure, Authenticator, BoxFuture, Config, Exchange, Identity, Next, Peer, Session, Shared,
+    Silent,
+};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use store::memory::{Fate, Memory, MemoryBodies};
+use store::{AccountId, Clock, Committer, Inline, MailboxState, Options, Store};
+
+/// A generator of numbers: the same seed, the same run.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let x = self.0 ^ (self.0 >> 33);
+        (x.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 33) % limit.max(1)
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A fault planted on the wire, to see that the harness would find it in the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// HIGHESTMODSEQ is said past an expunge that is held back.
+    HighestPastHeldBack,
+    /// One expunge is never told.
+    ExpungeOmitted,
+    /// One changed message is left out of a resync, as if its subtree's greatest mod-sequence were stale.
+    ChangeOmitted,
+    /// Numbers are those of the newest state rather than of what was told.
+    NumbersOfNewest,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::HighestPastHeldBack,
+        Self::ExpungeOmitted,
+        Self::ChangeOmitted,
+        Self::NumbersOfNewest,
+    ];
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) commands: u64,
+    pub(crate) drops: u64,
+    pub(crate) crashes: u64,
+    pub(crate) quiet_points: u64,
+    pub(crate) held_back: u64,
+    pub(crate) conflicts: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.commands += other.commands;
+        self.drops += other.drops;
+        self.crashes += other.crashes;
+        self.quiet_points += other.quiet_points;
+        self.held_back += other.held_back;
+        self.conflicts += other.conflicts;
+    }
+}
+
+struct Ticks(AtomicI64, AtomicU64);
+
+impl Clock for Ticks {
+    fn now(&self) -> i64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn random(&self) -> u64 {
+        self.1.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+}
+
+/// Lets everyone in as the one user.
+struct Anyone(Identity);
+
+impl Authenticator for Anyone {
+    fn mechanisms(&self, _: &Peer) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn login_allowed(&self, _: &Peer) -> bool {
+        true
+    }
+
+    fn login<'a>(
+        &'a self,
+        _: &'a Peer,
+        _: &'a [u8],
+        _: &'a Secret,
+    ) -> BoxFuture<'a, Result<Identity, AuthFailure>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+
+    fn begin(&self, _: &Peer, _: &str) -> Option<Box<dyn Exchange>> {
+        None
+    }
+}
+
+/// The server of the moment.
+struct House {
+    engine: Arc<Memory>,
+    bodies: Arc<MemoryBodies>,
+    committer: Committer,
+    shared: Arc<Shared>,
+    account: AccountId,
+}
+
+impl House {
+    fn open(engine: Memory, bodies: MemoryBodies, account: Option<AccountId>) -> Self {
+        let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
+        let clock = Arc::new(Ticks(AtomicI64::new(1_700_000_000), AtomicU64::new(7)));
+        let options = Options { fold_bytes: 600, ..Options::default() };
+        let (store, committer) =
+            Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
+        let account = account.unwrap_or_else(|| {
+            drive(store.create_account("alex", Vec::new()), &committer).unwrap()
+        });
+        let identity = Identity { name: "alex".into(), account };
+        let shared = Shared {
+            store,
+            authenticator: Arc::new(Anyone(identity)),
+            observer: Arc::new(Silent),
+            config: Config::default(),
+        };
+        Self { engine, bodies, committer, shared: Arc::new(shared), account }
+    }
+
+    fn inbox(&self) -> Arc<MailboxState> {
+        let store = &self.shared.store;
+        drive(
+            async {
+                let id =
+                    store.account(self.account).await.unwrap().state().mailbox("INBOX").unwrap().id;
+                store.mailbox(id.unwrap()).await.unwrap().state()
+            },
+            &self.committer,
+        )
+    }
+}
+
+fn drive<T>(future: impl Future<Output = T>, committer: &Committer) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => drop(committer.step()),
+        }
+    }
+}
+
+pub(crate) struct World {
+    dice: Dice,
+    fault: Option<Fault>,
+    house: Option<House>,
+    clients: Vec<Client>,
+    pub(crate) tally: Tally,
+    /// The greatest HIGHESTMODSEQ and UIDNEXT seen: neither may fall while UIDVALIDITY stands [H3].
+    marks: (u32, u64, u32),
+    /// What was heard last.
+    heard: String,
+}
+
+impl World {
+    /// With `SIM_TRACE` set, shows what goes over the wire.
+    fn trace(who: usize, side: &str, text: &str) {
+        if std::env::var_os("SIM_TRACE").is_some() {
+            text.lines().for_each(|line| println!("{side}{who}: {line}"));
+        }
+    }
+
+    pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Self {
+        let kinds = [Kind::QResync, Kind::QResync, Kind::QResync, Kind::CondStore, Kind::CondStore];
+        Self {
+            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            fault,
+            house: Some(House::open(Memory::new(), MemoryBodies::new(), None)),
+            clients: kinds.into_iter().map(Client::new).collect(),
+            tally: Tally::default(),
+            marks: (0, 0, 0),
+            heard: String::new(),
+        }
+    }
+
+    pub(crate) fn is_quiet_due(&mut self, step: u64) -> bool {
+        step % 150 == 149
+    }
+
+    fn house(&self) -> &House {
+        self.house.as_ref().expect("there is always a server")
+    }
+
+    /// One thing happens: somebody speaks, somebody goes on, a batch is committed, a line drops, a crash.
+    pub(crate) fn step(&mut self) -> Result<(), String> {
+        if self.dice.one_in(400) {
+            self.crash();
+            return self.check_marks();
+        }
+        if self.dice.one_in(3) {
+            self.house().committer.step();
+        }
+        let who = self.dice.below(self.clients.len() as u64) as usize;
+        self.act(who)
+    }
+
+    fn act(&mut self, who: usize) -> Result<(), String> {
+        let client = &mut self.clients[who];
+        match std::mem::replace(&mut client.line, Line::Down) {
+            Line::Down => {
+                let peer = Peer { loopback: true, ..Peer::default() };
+                let session = Session::new(Arc::clone(&self.house().shared), peer);
+                self.clients[who].connect(session);
+                Ok(())
+            }
+            Line::Waiting(session) => {
+                let text = client.speak(&mut self.dice);
+                Self::trace(who, "C", &text);
+                let octets = text.into_bytes();
+                let mut session = *session;
+                client.line = Line::Running(Box::pin(async move {
+                    let mut out = Vec::new();
+                    let next = session.receive(&octets, &mut out).await.unwrap_or(Next::Close);
+                    (session, out, next)
+                }));
+                self.tally.commands += 1;
+                Ok(())
+            }
+            Line::Running(mut running) => {
+                let polled = running.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                match polled {
+                    Poll::Pending => {
+                        client.line = Line::Running(running);
+                        Ok(())
+                    }
+                    Poll::Ready((session, out, next)) => self.hear(who, session, &out, next),
+                }
+            }
+        }
+    }
+
+    /// The client reads what was sent; it may drop at any tagged response.
+    fn hear(
+        &mut self,
+        who: usize,
+        mut session: Session,
+        out: &[u8],
+        next: Next,
+    ) -> Result<(), String> {
+        let text = self.spoil(String::from_utf8_lossy(out).into_owned());
+        Self::trace(who, "S", &text);
+        self.heard.clone_from(&text);
+        let mut answered = false;
+        let client = &mut self.clients[who];
+        for line in lines(&text) {
+            client.oracle.line(&line).map_err(|why| format!("client {who}: {why} in {line:?}"))?;
+            if line.contains("[MODIFIED") {
+                self.tally.conflicts += 1;
+            }
+            if line.starts_with(&format!("{} ", client.waits_for)) {
+                answered = true;
+                if line.split(' ').nth(1) == Some("BAD") {
+                    return Err(format!("client {who}: {line}"));
+                }
+                if line.contains("[HIGHESTMODSEQ") && line.contains(" OK ") {
+                    self.tally.held_back += 1;
+                }
+            }
+        }
+        if next == Next::Close {
+            client.drop_line();
+            return Ok(());
+        }
+        if answered {
+            client.answered().map_err(|why| format!("client {who}: {why}"))?;
+            if self.dice.one_in(12) {
+                self.tally.drops += 1;
+                Self::trace(who, "--", "drops");
+                self.clients[who].drop_line();
+                return Ok(());
+            }
+        } else if client.idling && self.dice.one_in(2) {
+            return self.push(who, session);
+        }
+        let _ = &mut session;
+        self.clients[who].line = Line::Waiting(Box::new(session));
+        Ok(())
+    }
+
+    /// While a client idles, the server tells it what happened.
+    fn push(&mut self, who: usize, session: Session) -> Result<(), String> {
+        let mut session = session;
+        let mut out = Vec::new();
+        let next = drive(session.push(&mut out), &self.house().committer).unwrap_or(Next::Close);
+        let text = self.spoil(String::from_utf8_lossy(&out).into_owned());
+        Self::trace(who, "S", &text);
+        let client = &mut self.clients[who];
+        for line in lines(&text) {
+            client.oracle.line(&line).map_err(|why| format!("client {who}: {why} in {line:?}"))?;
+        }
+        if next == Next::Close {
+            client.drop_line();
+        } else {
+            client.line = Line::Waiting(Box::new(session));
+        }
+        Ok(())
+    }
+
+    /// Plants the fault, if there is one.
+    fn spoil(&mut self, text: String) -> String {
+        let Some(fault) = self.fault else { return text };
+        let plain_vanished = |l: &str| l.starts_with("* VANISHED ") || l.ends_with(" EXPUNGE\r\n");
+        let changed =
+            |l: &str| l.contains(" FETCH (") && l.contains("FLAGS (") && l.contains("MODSEQ (");
+        let mut planted = self.dice.one_in(20);
+        let highest = self.house().inbox().highest_mod_seq();
+        text.split_inclusive("\r\n")
+            .filter_map(|line| {
+                let hit = match fault {
+                    Fault::HighestPastHeldBack => {
+                        let Some((head, rest)) = line.split_once("[HIGHESTMODSEQ ") else {
+                            return Some(line.to_owned());
+                        };
+                        let behind = rest.split_once(']').map_or("", |(_, behind)| behind);
+                        return Some(format!("{head}[HIGHESTMODSEQ {highest}]{behind}"));
+                    }
+                    Fault::ExpungeOmitted => plain_vanished(line),
+                    Fault::ChangeOmitted => changed(line),
+                    Fault::NumbersOfNewest => {
+                        return Some(match line.split_once(" FETCH (UID ") {
+                            Some((head, rest)) if planted && head.len() > 2 => {
+                                planted = false;
+                                let number: u64 = head[2..].parse().unwrap_or(2);
+                                format!("* {} FETCH (UID {rest}", (number - 1).max(1))
+                            }
+                            _ => line.to_owned(),
+                        });
+                    }
+                };
+                let drop = hit && std::mem::take(&mut planted);
+                (!drop).then(|| line.to_owned())
+            })
+            .collect()
+    }
+
+    /// Everything that is not durable may be gone; every connection is.
+    fn crash(&mut self) {
+        let house = self.house.take().expect("there is always a server");
+        for client in &mut self.clients {
+            client.drop_line();
+        }
+        let dice = &mut self.dice;
+        let engine = house.engine.crash(|| Fate::from_random(dice.below(3)));
+        let bodies = house.bodies.crash(|| Fate::from_random(dice.below(3)));
+        self.house = Some(House::open(engine, bodies, Some(house.account)));
+        self.tally.crashes += 1;
+        Self::trace(0, "--", "crash");
+    }
+
+    fn check_marks(&mut self) -> Result<(), String> {
+        let inbox = self.house().inbox();
+        let now = (inbox.uid_validity().value(), inbox.highest_mod_seq().value(), inbox.uid_next());
+        let before = self.marks;
+        if now.0 == before.0 && (now.1 < before.1 || now.2 < before.2) {
+            return Err(format!("HIGHESTMODSEQ or UIDNEXT fell from {before:?} to {now:?}"));
+        }
+        self.marks = now;
+        Ok(())
+    }
+
+    /// Lets everyone finish and catch up; then every client must equal the mailbox [H4].
+    pub(crate) fn quiet(&mut self) -> Result<(), String> {
+        self.tally.quiet_points += 1;
+        for who in 0..self.clients.len() {
+            self.settle(who, |client| client.stage == Stage::Work)?;
+        }
+        for who in 0..self.clients.len() {
+            self.say(who, "NOOP")?;
+            self.settle(who, |client| client.stage == Stage::Work)?;
+            self.compare(who)?;
+        }
+        self.check_marks()
+    }
+
+    /// Goes on with one client until it waits at a point that suits.
+    fn settle(&mut self, who: usize, suits: impl Fn(&Client) -> bool) -> Result<(), String> {
+        for _ in 0..10_000 {
+            let client = &self.clients[who];
+            if matches!(client.line, Line::Waiting(_)) && suits(client) && !client.idling {
+                return Ok(());
+            }
+            self.house().committer.step();
+            self.act(who)?;
+        }
+        let client = &self.clients[who];
+        Err(format!(
+            "client {who} ({:?}) never comes to rest: {:?}, numbers {:?}, last heard {:?}",
+            client.kind, client.stage, client.oracle.numbers, self.heard
+        ))
+    }
+
+    /// The client sends this command and hears the answer, without dropping.
+    fn say(&mut self, who: usize, command: &str) -> Result<(), String> {
+        let client = &mut self.clients[who];
+        let Line::Waiting(session) = std::mem::replace(&mut client.line, Line::Down) else {
+            return Err(format!("client {who} is not waiting"));
+        };
+        client.tags += 1;
+        client.waits_for = format!("t{}", client.tags);
+        let octets = format!("{} {command}\r\n", client.waits_for).into_bytes();
+        let (mut session, mut out) = (*session, Vec::new());
+        let received = drive(session.receive(&octets, &mut out), &self.house().committer);
+        received.map_err(|_| format!("client {who}: closed"))?;
+        let text = self.spoil(String::from_utf8_lossy(&out).into_owned());
+        Self::trace(who, "S", &text);
+        let client = &mut self.clients[who];
+        for line in lines(&text) {
+            client.oracle.line(&line).map_err(|why| format!("client {who}: {why} in {line:?}"))?;
+        }
+        client.answered()?;
+        client.line = Line::Waiting(Box::new(session));
+        Ok(())
+    }
+
+    fn compare(&self, who: usize) -> Result<(), String> {
+        let state = self.house().inbox();
+        let client = &self.clients[who];
+        let there: Vec<(u64, Flags)> = state
+            .tree()
+            .iter()
+            .map(|(_, message)| {
+                let mut text = String::new();
+                state.keywords().write_flags(&mut text, message.flags);
+                let mut flags: Flags = text.split_whitespace().map(str::to_owned).collect();
+                flags.sort();
+                (u64::from(message.uid.value()), flags)
+            })
+            .collect();
+        let here: Vec<(u64, Flags)> =
+            client.oracle.kept.messages.iter().map(|(uid, flags)| (*uid, flags.clone())).collect();
+        if here != there {
+            let differ = |a: &[(u64, Flags)], b: &[(u64, Flags)]| -> Vec<(u64, Flags)> {
+                a.iter().filter(|m| !b.contains(m)).take(5).cloned().collect()
+            };
+            return Err(format!(
+                "client {who} ({:?}) differs: it has {:?}, the mailbox {:?}",
+                client.kind,
+                differ(&here, &there),
+                differ(&there, &here)
+            ));
+        }
+        let uids: Vec<u64> = there.iter().map(|(uid, _)| *uid).collect();
+        if client.oracle.numbers != uids {
+            return Err(format!("client {who}: numbers {:?}, not {uids:?}", client.oracle.numbers));
+        }
+        Ok(())
+    }
+}
+
+/// The response lines, a literal replaced by nothing.
+fn lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    let mut line = String::new();
+    while let Some((head, behind)) = rest.split_once("\r\n") {
+        line.push_str(head);
+        rest = behind;
+        let literal = head
+            .strip_suffix('}')
+            .and_then(|h| h.rsplit_once('{'))
+            .and_then(|(_, n)| n.parse().ok());
+        match literal {
+            Some(len) => rest = behind.get(len..).unwrap_or_default(),
+            None => lines.push(std::mem::take(&mut line)),
+        }
+    }
+    lines
+}

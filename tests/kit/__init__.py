@@ -1,0 +1,1 @@
+"""What the programs under tests/ and bench/ share: corpus, server, wire, report."""

@@ -1,0 +1,114 @@
+# The stages of ./test: what each is for, its budget in seconds, and how it runs.
+# Sourced by ./test; each stage_NAME runs in a shell of its own.
+# shellcheck shell=bash disable=SC2034
+
+STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs)
+declare -A BUDGET=(
+    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=20 [simulation]=40
+    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=50
+)
+declare -A PURPOSE=(
+    [fmt]="every file is formatted by rustfmt"
+    [clippy]="no warning in any target"
+    [build]="the server, as users run it"
+    [unit]="unit and documentation tests"
+    [contract]="every engine keeps the contract"
+    [transcripts]="the dialogues, in process and over TCP against the server"
+    [simulation]="clients that drop and resync never lose a change"
+    [race]="many clients claim one message: one winner; Dovecot has several"
+    [durability]="under strace, nothing is acknowledged before it is synced"
+    [crash]="kill -9 under load loses nothing that was acknowledged"
+    [newuser]="the README's way, from the first command to a stored flag"
+    [clients]="real mail clients and Postfix on 2,000 real messages"
+    [docs]="documentation builds, its commands exist, the requirement table holds"
+)
+CLIENTS=(mbsync offlineimap neomutt imapfilter fetch imapflow lmtp)
+SEPARATE=" contract transcripts simulation "
+target=${CARGO_TARGET_DIR:-target}
+
+# program, and the Debian package that brings it
+NEEDED=(
+    mbsync:isync offlineimap:offlineimap3 neomutt:neomutt imapfilter:imapfilter swaks:swaks curl:curl
+    strace:strace node:nodejs npm:npm python3:python3 cc:gcc unshare:util-linux setpriv:util-linux
+    pip3:python3-pip
+)
+
+missing_packages() {
+    local pair names=""
+    for pair in "${NEEDED[@]}"; do
+        command -v "${pair%%:*}" >/dev/null || names+="${pair#*:} "
+    done
+    echo "${names% }"
+}
+
+install_packages() { # one by one, so that one that cannot be had does not stop the others
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update >/dev/null || return 1
+    local package code=0
+    for package in "$@"; do
+        apt-get -q -y --no-install-recommends install "$package" >/dev/null || code=1
+    done
+    return $code
+}
+
+stage_fmt() { cargo fmt --all --check; }
+
+stage_clippy() { cargo clippy -q --workspace --all-targets -- -D warnings; }
+
+stage_build() { cargo build --release --bin highwater; }
+
+integration_tests() { # the test targets that have no stage of their own
+    cargo metadata --no-deps --format-version 1 | python3 -c '
+import json, sys
+for package in json.load(sys.stdin)["packages"]:
+    for target in package["targets"]:
+        if "test" in target["kind"]:
+            print(target["name"])' | sort -u | while read -r name; do
+        [[ $SEPARATE == *" $name "* ]] || printf -- '--test %s ' "$name"
+    done
+}
+
+stage_unit() {
+    # shellcheck disable=SC2046
+    cargo test -q --workspace --lib --bins $(integration_tests) && cargo test -q --workspace --doc
+}
+
+stage_contract() { cargo test -q -p highwater-store --test contract; }
+
+stage_transcripts() {
+    cargo test -q -p highwater-session --test transcripts &&
+        tests/with-server cargo test -q -p highwater-session --test transcripts every_transcript_holds
+}
+
+stage_simulation() {
+    local steps=20000
+    [ -z "$LONG" ] || steps=1000000
+    SIM_STEPS=$steps SIM_SEED=$SEED cargo test -q -p highwater-session --test simulation -- --nocapture
+}
+
+stage_race() {
+    local rounds=250
+    [ -z "$LONG" ] || rounds=5000
+    tests/race/claim.py --rounds $rounds --seed "$SEED" &&
+        PEER=dovecot tests/race/claim.py --rounds 250 --seed "$SEED" --expect several
+}
+
+stage_durability() { tests/durability/check.py ${LONG:+--rounds 100}; }
+
+stage_crash() {
+    local times=10
+    [ -z "$LONG" ] || times=100
+    tests/crash/kill.py --times $times --seed "$SEED"
+}
+
+stage_newuser() { tests/newuser.sh; }
+
+stage_clients() {
+    local name code=0
+    for name in "${CLIENTS[@]}"; do
+        "tests/clients/$name.py" || code=1
+    done
+    return $code
+}
+
+stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps && tools/check-docs; }
