@@ -156,3 +156,23 @@ fn text_is_decoded_for_searching() {
     assert_eq!(sent_date(MIXED).unwrap().civil(), (1994, 2, 7));
     assert_eq!(sent_date(b"Date: nonsense\r\n\r\n"), None);
 }
+
+#[test]
+fn a_boundary_may_be_encoded_or_in_pieces() {
+    for form in [
+        "boundary=b",
+        "boundary*=us-ascii''%62",
+        "boundary*0=\"b\"",
+        "boundary*0*=''%62; boundary*1=c",
+    ] {
+        let part = if form.contains("*1") { "bc" } else { "b" };
+        let raw = format!(
+            "Content-Type: multipart/x; {form}\r\n\r\n--{part}\r\n\r\none\r\n--{part}--\r\n"
+        );
+        assert_eq!(
+            octets(raw.as_bytes(), &[1], SectionText::All).as_deref(),
+            Some("one"),
+            "{form}"
+        );
+    }
+}
