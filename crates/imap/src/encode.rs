@@ -133,6 +133,11 @@ macro_rules! put {
 }
 pub(crate) use put;
 
+/// A number, without the machinery of formatting: these are most of what a FETCH writes.
+fn decimal(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
 impl Code {
     /// The code's first word.
     fn name(&self) -> &'static str {
@@ -356,7 +361,8 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
 pub fn search(out: &mut Vec<u8>, numbers: impl Iterator<Item = u32>, mod_seq: Option<ModSeq>) {
     out.extend_from_slice(b"* SEARCH");
     for number in numbers {
-        put!(out, " {number}");
+        out.push(b' ');
+        decimal(out, u64::from(number));
     }
     if let Some(mod_seq) = mod_seq {
         put!(out, " (MODSEQ {mod_seq})");
