@@ -1,0 +1,141 @@
+//! The command line: what can be said, and what the exit codes mean.
+
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod serve;
+pub(crate) mod user;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::place;
+
+/// Where mail is kept when nothing else is said.
+const DATA: &str = "./highwater-data";
+
+/// An IMAP server whose conditional STORE has one winner and whose resync never loses a change.
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Begin with:  highwater serve\n\nExit codes: 0 done · 1 failed · 2 the command line is \
+                  wrong · 3 the configuration is wrong ·\n4 the store cannot be opened (in use, damaged, \
+                  of a newer program) · 5 done in part ·\n6 an address cannot be listened on"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Serve mail over IMAP and take it over LMTP.
+    Serve(serve::Serve),
+    /// Add, list, change and delete accounts.
+    #[command(subcommand)]
+    User(user::User),
+    /// Take mail from mbox files and Maildirs into an account.
+    Import(import::Import),
+    /// Write an account's mail into mbox files or a Maildir.
+    Export(export::Export),
+}
+
+/// Where the store is.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct StoreArgs {
+    /// Where mail is kept: a directory [default: ./highwater-data].
+    #[arg(long, env = "HIGHWATER_STORE", value_name = "DIR", global = true)]
+    store: Option<String>,
+    /// Short for --store DIR.
+    #[arg(long, value_name = "DIR", conflicts_with = "store", global = true)]
+    data: Option<PathBuf>,
+    /// Read this configuration file; docs/highwater.toml shows every key.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// The configuration: the file's, or the defaults.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        match &self.config {
+            None => Ok(Config::default()),
+            Some(file) => {
+                Config::read(file).map_err(|error| Failure::new(Exit::Config, error.into()))
+            }
+        }
+    }
+
+    /// The data directory: the command line's, else the environment's, else the file's, else the default.
+    pub(crate) fn directory(&self, config: &Config) -> Result<PathBuf, Failure> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let named = self.store.as_deref().or(config.store.location.as_deref()).unwrap_or(DATA);
+        place::directory(named).map_err(|why| Failure::new(Exit::Config, anyhow::anyhow!(why)))
+    }
+}
+
+/// What the process answers to whoever started it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// It failed.
+    Failed = 1,
+    /// The configuration is wrong.
+    Config = 3,
+    /// The store cannot be opened.
+    Store = 4,
+    /// Some of it was done.
+    Part = 5,
+    /// An address cannot be listened on.
+    Listen = 6,
+}
+
+/// An error with its exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) exit: Exit,
+    /// What went wrong.
+    pub(crate) error: anyhow::Error,
+}
+
+impl Failure {
+    /// An error with its exit code.
+    pub(crate) fn new(exit: Exit, error: anyhow::Error) -> Self {
+        Self { exit, error }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let store = error.downcast_ref::<store::embedded::OpenError>().is_some();
+        Self { exit: if store { Exit::Store } else { Exit::Failed }, error }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { exit: Exit::Failed, error: error.into() }
+    }
+}
+
+/// Prints to standard output; a reader that is gone is no error.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints to standard error, where it does not disturb what a program reads.
+pub(crate) fn tell(text: &str) {
+    use std::io::Write as _;
+    // There is nobody left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,98 @@
+//! The other end of the control socket: what the commands use.
+//!
+//! # Invariants
+//! - With a server running, the server does the work; without one this process takes the server's lock first.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::{AsyncWriteExt as _, BufStream};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use super::Admin;
+use super::protocol::{Reply, Request, SOCKET, receive, send};
+use crate::config::Limits;
+use crate::place::OpenStore;
+
+/// A conversation with whoever holds the store.
+pub(crate) struct Control {
+    /// Requests go out here, replies come in.
+    pub(crate) stream: BufStream<UnixStream>,
+    own: Option<(OpenStore, JoinHandle<()>)>,
+}
+
+/// Whether a command may make a data directory where there is none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It may.
+    Make,
+    /// It is an error, and probably a mistyped name.
+    Refuse,
+}
+
+impl Control {
+    /// Reaches the server of this data directory, or opens the store itself.
+    pub(crate) async fn open(data: &Path, missing: Missing) -> Result<Self> {
+        if missing == Missing::Refuse && !data.is_dir() {
+            bail!(
+                "there is no data directory {}: name the one that `serve` uses with --data",
+                data.display()
+            );
+        }
+        let socket = data.join(SOCKET);
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => return Ok(Self { stream: BufStream::new(stream), own: None }),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) => {}
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("{} cannot be reached: are you the server's user?", socket.display())
+                });
+            }
+        }
+        let opened = tokio::task::block_in_place(|| OpenStore::open(data, None))?;
+        let (ours, theirs) = UnixStream::pair().context("a pair of sockets cannot be made")?;
+        let admin = Admin::new(opened.store.clone(), data, Limits::default().message.0);
+        let task = tokio::spawn(admin.converse(theirs));
+        Ok(Self { stream: BufStream::new(ours), own: Some((opened, task)) })
+    }
+
+    /// A conversation with a server in this process.
+    pub(crate) fn beside(admin: Arc<Admin>) -> Result<Self> {
+        let (ours, theirs) = UnixStream::pair().context("a pair of sockets cannot be made")?;
+        tokio::spawn(admin.converse(theirs));
+        Ok(Self { stream: BufStream::new(ours), own: None })
+    }
+
+    /// Sends the request.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<()> {
+        send(&mut self.stream, request).await.context("the request cannot be sent")?;
+        self.stream.flush().await.context("the request cannot be sent")
+    }
+
+    /// The next reply that is not the last; `None` when all is done.
+    pub(crate) async fn reply(&mut self) -> Result<Option<Reply>> {
+        match receive(&mut self.stream).await.context("the reply cannot be read")? {
+            Some(Reply::Done) => Ok(None),
+            Some(Reply::Failed { why }) => bail!(why),
+            Some(reply) => Ok(Some(reply)),
+            None => bail!("the server ended the conversation: see its log, and try again"),
+        }
+    }
+
+    /// Ends the conversation, and closes the store if this process opened it.
+    pub(crate) async fn close(self) -> Result<()> {
+        drop(self.stream);
+        if let Some((opened, task)) = self.own {
+            task.await.context("the work ended early")?;
+            opened.close().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! What is said over the control socket: JSON, one value a line, and after some lines a message's octets.
+//!
+//! # Invariants
+//! - A line is at most [`LINE_MAX`] octets; a longer one ends the conversation.
+//! - Octets follow only a line that says how many.
+
+use std::io;
+
+use imap::command::DateTime;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+};
+
+/// The longest line.
+pub(crate) const LINE_MAX: u64 = 64 * 1024;
+/// The socket's name in the data directory.
+pub(crate) const SOCKET: &str = "control";
+
+/// What a client asks for; one a connection.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Makes an account.
+    UserAdd {
+        /// Its name.
+        name: String,
+        /// Its password.
+        password: String,
+    },
+    /// Gives an account a new password.
+    UserPasswd {
+        /// Its name.
+        name: String,
+        /// Its new password.
+        password: String,
+    },
+    /// Deletes an account with all its mail.
+    UserDelete {
+        /// Its name.
+        name: String,
+    },
+    /// Lets an account in, or no longer.
+    UserDisable {
+        /// Its name.
+        name: String,
+        /// Whether it is to be shut out.
+        disabled: bool,
+    },
+    /// Lists all accounts: a [`Reply::User`] each.
+    UserList,
+    /// Takes messages: [`Item`]s follow, and a reply to each.
+    Import {
+        /// Whose they become.
+        user: String,
+    },
+    /// Gives messages: a [`Reply::Message`] each.
+    Export {
+        /// Whose they are.
+        user: String,
+        /// One mailbox, or all.
+        mailbox: Option<String>,
+    },
+}
+
+/// One of the lines that follow [`Request::Import`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Item {
+    /// A message; its octets follow the line.
+    Message {
+        /// Where it goes; made if it is not there.
+        mailbox: String,
+        /// Flags and keywords as IMAP writes them.
+        flags: Vec<String>,
+        /// When it arrived; now, if nothing is known.
+        date: Option<Date>,
+        /// How many octets follow.
+        size: u64,
+        /// What tells it from every other message of every source, in hex: it is taken once.
+        key: String,
+    },
+    /// There are no more.
+    End,
+}
+
+/// What is answered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Reply {
+    /// All that was asked for is done, and durable.
+    Done,
+    /// It is not done.
+    Failed {
+        /// What was wrong and what to do.
+        why: String,
+    },
+    /// An account.
+    User {
+        /// Its name.
+        name: String,
+        /// Whether it is shut out.
+        disabled: bool,
+        /// Whether it may log in from the server's machine only.
+        loopback_only: bool,
+    },
+    /// The messages up to here that had no reply yet are durable, or were taken in an earlier run.
+    Taken {
+        /// How many are new.
+        stored: u64,
+        /// How many were there already.
+        present: u64,
+    },
+    /// One message was not taken.
+    Refused {
+        /// Which, counted from 0.
+        index: u64,
+        /// Why not.
+        why: String,
+    },
+    /// A message; its octets follow the line.
+    Message {
+        /// Its mailbox.
+        mailbox: String,
+        /// Its number there.
+        uid: u32,
+        /// Its flags.
+        flags: Vec<String>,
+        /// When it arrived.
+        date: Date,
+        /// How many octets follow.
+        size: u64,
+    },
+}
+
+/// A moment with its zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Date {
+    /// Seconds since 1970.
+    pub(crate) unix: i64,
+    /// The zone's offset from UTC in minutes.
+    pub(crate) zone: i16,
+}
+
+impl From<DateTime> for Date {
+    fn from(date: DateTime) -> Self {
+        Self { unix: date.unix, zone: date.zone_minutes }
+    }
+}
+
+impl From<Date> for DateTime {
+    fn from(date: Date) -> Self {
+        Self { unix: date.unix, zone_minutes: date.zone }
+    }
+}
+
+/// Reads one line; `None` at the end.
+///
+/// # Errors
+/// When the line is too long or not what is expected.
+pub(crate) async fn receive<T: DeserializeOwned>(
+    input: &mut (impl AsyncBufRead + Unpin),
+) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    input.take(LINE_MAX).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    if !line.ends_with(b"\n") {
+        return Err(wrong(format!("expected a line of at most {LINE_MAX} octets, ended by LF")));
+    }
+    serde_json::from_slice(&line).map(Some).map_err(|error| wrong(error.to_string()))
+}
+
+/// Writes one line; it is sent with the next flush.
+///
+/// # Errors
+/// When the other side is gone, or the line would be too long.
+pub(crate) async fn send<T: Serialize>(
+    output: &mut (impl AsyncWrite + Unpin),
+    value: &T,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
+    line.push(b'\n');
+    if line.len() as u64 > LINE_MAX {
+        return Err(io::Error::other("a name or a list of flags is too long to be sent"));
+    }
+    output.write_all(&line).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_come_back_and_long_ones_are_refused() {
+        let mut line = Vec::new();
+        let reply = Reply::Refused { index: 7, why: "x\ny".into() };
+        send(&mut line, &reply).await.unwrap();
+        assert_eq!(line.iter().filter(|&&octet| octet == b'\n').count(), 1);
+        let mut input = line.as_slice();
+        assert_eq!(receive::<Reply>(&mut input).await.unwrap(), Some(reply));
+        assert_eq!(receive::<Reply>(&mut input).await.unwrap(), None);
+        let long = vec![b' '; 70_000];
+        assert!(receive::<Reply>(&mut long.as_slice()).await.is_err());
+        assert!(receive::<Reply>(&mut &b"{\"is\":\"done\",\"x\":1}\n"[..]).await.is_err());
+    }
+}
