@@ -133,6 +133,11 @@ macro_rules! put {
 }
 pub(crate) use put;
 
+/// A number, without the machinery of formatting: these are most of what a FETCH writes.
+fn decimal(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
 impl Code {
     /// The code's first word.
     fn name(&self) -> &'static str {
@@ -201,10 +206,18 @@ fn status_line(out: &mut Vec<u8>, status: Status, code: Option<&Code>, text: &st
     out.push(b' ');
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    if let Some(code) = code {
-        code.write(out);
+    match (code, text.strip_prefix('[')) {
+        (Some(code), _) => {
+            code.write(out);
+            plain_text(out, text);
+        }
+        // Text that begins with a bracket would be read as a code.
+        (None, Some(rest)) => {
+            out.push(b'(');
+            plain_text(out, rest);
+        }
+        (None, None) => plain_text(out, text),
     }
-    plain_text(out, text);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -355,10 +368,12 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
 /// `* SEARCH …`; the mod-sequence is written only behind a result [S-92, S-93].
 pub fn search(out: &mut Vec<u8>, numbers: impl Iterator<Item = u32>, mod_seq: Option<ModSeq>) {
     out.extend_from_slice(b"* SEARCH");
+    let before = out.len();
     for number in numbers {
-        put!(out, " {number}");
+        out.push(b' ');
+        decimal(out, u64::from(number));
     }
-    if let Some(mod_seq) = mod_seq {
+    if let Some(mod_seq) = mod_seq.filter(|_| out.len() > before) {
         put!(out, " (MODSEQ {mod_seq})");
     }
     out.extend_from_slice(b"\r\n");

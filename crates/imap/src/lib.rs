@@ -13,6 +13,7 @@ pub mod date;
 pub mod encode;
 pub mod flag;
 pub mod frame;
+pub mod fuzz;
 pub mod lmtp;
 pub mod message;
 pub mod number;

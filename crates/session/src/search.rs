@@ -13,7 +13,7 @@ mod compile;
 mod test;
 
 pub(crate) use compile::{compile, has_mod_seq, has_numbers};
-pub(crate) use test::holds;
+pub(crate) use test::{holds, holds_by_record};
 
 use imap::command::Date;
 use imap::set::UidSet;

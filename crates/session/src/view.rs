@@ -149,16 +149,9 @@ impl View {
     }
 
     /// The flags as FETCH writes them, `\Recent` included.
-    pub(crate) fn flags_text(&self, message: &Message) -> String {
-        let mut text = String::new();
-        self.state.keywords().write_flags(&mut text, message.flags);
-        if self.is_recent(message.uid) {
-            if !text.is_empty() {
-                text.push(' ');
-            }
-            text.push_str("\\Recent");
-        }
-        text
+    pub(crate) fn flag_names(&self, message: &Message) -> impl Iterator<Item = &str> {
+        let recent = self.is_recent(message.uid).then_some("\\Recent");
+        self.state.keywords().names_of(message.flags).chain(recent)
     }
 
     /// The UIDs that a set of message numbers names, or `None` when it names a number above EXISTS [S-72].

@@ -176,10 +176,15 @@ impl Keywords {
     /// The flag that has this bit.
     #[must_use]
     pub fn name(&self, bit: FlagBit) -> Option<&str> {
-        if let Some(at) = bit.0.checked_sub(Self::FIRST_BIT) {
-            return self.names.get(usize::from(at)).map(Keyword::as_str);
+        match bit.0.checked_sub(Self::FIRST_BIT) {
+            Some(at) => self.names.get(usize::from(at)).map(Keyword::as_str),
+            None => SystemFlag::ALL.get(usize::from(bit.0)).map(|flag| flag.as_str()),
         }
-        SystemFlag::ALL.iter().find(|f| FlagBit::system(**f) == bit).map(|f| f.as_str())
+    }
+
+    /// The names of the flags in the set.
+    pub fn names_of(&self, flags: FlagSet) -> impl Iterator<Item = &str> {
+        flags.iter().filter_map(|bit| self.name(bit))
     }
 
     /// Gives a new keyword its bit; `None` when there is no room. A known one keeps what it has.
@@ -200,18 +205,6 @@ impl Keywords {
             Arc::make_mut(&mut self.names).push(keyword);
         }
     }
-
-    /// Writes the flags as they stand between the parentheses of FLAGS.
-    pub fn write_flags(&self, out: &mut String, flags: FlagSet) {
-        let mut first = true;
-        for name in flags.iter().filter_map(|bit| self.name(bit)) {
-            if !first {
-                out.push(' ');
-            }
-            out.push_str(name);
-            first = false;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -226,8 +219,10 @@ mod tests {
         table.add(&Keyword::new("b").unwrap()).unwrap();
         assert_eq!(table.add(&Keyword::new("c").unwrap()), None);
         assert!(!table.room());
-        let mut text = String::new();
-        table.write_flags(&mut text, FlagSet::SEEN.with(work));
-        assert_eq!(text, "\\Seen $Work");
+        let names: Vec<_> = table.names_of(FlagSet::SEEN.with(work)).collect();
+        assert_eq!(names, ["\\Seen", "$Work"]);
+        for flag in SystemFlag::ALL {
+            assert_eq!(table.name(FlagBit::system(flag)), Some(flag.as_str()));
+        }
     }
 }

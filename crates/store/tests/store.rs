@@ -127,9 +127,8 @@ fn keyword(name: &str) -> Flag {
 fn flags(mailbox: &Mailbox) -> Vec<(u32, String, u64)> {
     let state = mailbox.state();
     let show = |m: &store::Message| {
-        let mut text = String::new();
-        state.keywords().write_flags(&mut text, m.flags);
-        (m.uid.value(), text, m.mod_seq.value())
+        let names: Vec<_> = state.keywords().names_of(m.flags).collect();
+        (m.uid.value(), names.join(" "), m.mod_seq.value())
     };
     state.tree().iter().map(|(_, m)| show(m)).collect()
 }

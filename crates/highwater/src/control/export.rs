@@ -59,12 +59,11 @@ impl Admin {
             let ids: Vec<_> = messages.iter().map(|message| message.body).collect();
             let bodies = self.store.bodies(&ids).await?;
             for (message, body) in messages.iter().zip(bodies) {
-                let mut flags = String::new();
-                state.keywords().write_flags(&mut flags, message.flags);
+                let flags = state.keywords().names_of(message.flags).map(str::to_owned).collect();
                 let reply = Reply::Message {
                     mailbox: name.to_owned(),
                     uid: message.uid.value(),
-                    flags: flags.split_whitespace().map(str::to_owned).collect(),
+                    flags,
                     date: message.internal_date.into(),
                     size: body.body.len,
                 };

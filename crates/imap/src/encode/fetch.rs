@@ -1,6 +1,6 @@
 //! FETCH responses, item by item.
 
-use super::{nstring, put, string};
+use super::{decimal, nstring, put, string};
 use crate::command::{DateTime, FetchSection, SectionLabel, SectionText};
 use crate::number::{ModSeq, SeqNum, Uid};
 use std::io::Write;
@@ -15,7 +15,9 @@ pub struct FetchLine<'a> {
 impl<'a> FetchLine<'a> {
     /// Begins `* n FETCH (`.
     pub fn begin(out: &'a mut Vec<u8>, number: SeqNum) -> Self {
-        put!(out, "* {number} FETCH (");
+        out.extend_from_slice(b"* ");
+        decimal(out, u64::from(number.value()));
+        out.extend_from_slice(b" FETCH (");
         Self { out, first: true }
     }
 
@@ -36,21 +38,29 @@ impl<'a> FetchLine<'a> {
     /// `UID n`
     pub fn uid(&mut self, uid: Uid) -> &mut Self {
         self.name("UID");
-        put!(self.out, "{uid}");
+        decimal(self.out, u64::from(uid.value()));
         self
     }
 
     /// `MODSEQ (n)` [S-42]
     pub fn mod_seq(&mut self, mod_seq: ModSeq) -> &mut Self {
         self.name("MODSEQ");
-        put!(self.out, "({mod_seq})");
+        self.out.push(b'(');
+        decimal(self.out, mod_seq.value());
+        self.out.push(b')');
         self
     }
 
     /// `FLAGS (…)`
-    pub fn flags(&mut self, list: &str) -> &mut Self {
+    pub fn flags<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) -> &mut Self {
         self.name("FLAGS");
-        put!(self.out, "({list})");
+        let mut before = b'(';
+        for name in names {
+            self.out.push(before);
+            self.out.extend_from_slice(name.as_bytes());
+            before = b' ';
+        }
+        self.out.extend_from_slice(if before == b'(' { b"()" } else { b")" });
         self
     }
 
@@ -80,7 +90,7 @@ impl<'a> FetchLine<'a> {
     /// `RFC822.SIZE n`
     pub fn size(&mut self, octets: u64) -> &mut Self {
         self.name("RFC822.SIZE");
-        put!(self.out, "{octets}");
+        decimal(self.out, octets);
         self
     }
 

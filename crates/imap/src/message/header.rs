@@ -1,7 +1,7 @@
 //! Header fields: finding them, unfolding them, and reading the parameters of MIME fields.
 //!
 //! # Standards
-//! RFC 5322 §2.2, RFC 2045 §5.1, RFC 2183.
+//! RFC 5322 §2.2, RFC 2045 §5.1, RFC 2183, RFC 2231.
 
 use std::ops::Range;
 
@@ -85,10 +85,60 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
+    /// The value of a parameter, also in the forms of RFC 2231: `name*`, `name*0`, `name*0*` and so on.
+    pub(super) fn get(&self, name: &str) -> Option<Vec<u8>> {
+        if let Some(plain) = self.exactly(name) {
+            return Some(plain.to_vec());
+        }
+        if let Some(extended) = self.exactly(&format!("{name}*")) {
+            return Some(percent_decoded(without_charset(extended)));
+        }
+        let mut joined = None;
+        for index in 0..self.list.len() {
+            if let Some(plain) = self.exactly(&format!("{name}*{index}")) {
+                joined.get_or_insert_with(Vec::new).extend_from_slice(plain);
+            } else if let Some(extended) = self.exactly(&format!("{name}*{index}*")) {
+                let extended = if index == 0 { without_charset(extended) } else { extended };
+                joined.get_or_insert_with(Vec::new).extend(percent_decoded(extended));
+            } else {
+                break;
+            }
+        }
+        joined
+    }
+
+    fn exactly(&self, name: &str) -> Option<&[u8]> {
         let found = self.list.iter().find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|(_, value)| value.as_slice())
     }
+}
+
+/// What follows `[charset] "'" [language] "'"` (RFC 2231 §7), or all of it without those.
+fn without_charset(text: &[u8]) -> &[u8] {
+    text.splitn(3, |b| *b == b'\'').nth(2).unwrap_or(text)
+}
+
+/// The octets with each `%` and two hexadecimal digits replaced (RFC 2231 §7).
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| {
+        let digit = char::from(*text.get(at)?).to_digit(16)?;
+        u8::try_from(digit).ok()
+    };
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&b) = text.get(at) {
+        match (b, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            _ => {
+                out.push(b);
+                at += 1;
+            }
+        }
+    }
+    out
 }
 
 /// The most parameters that are looked at.

@@ -67,7 +67,7 @@ fn scan_part(
         part.inner = Inner::Message(Box::new(inner));
     } else if has_type(&kind, "multipart/") {
         let boundary = kind.get("boundary").filter(|boundary| !boundary.is_empty());
-        let ranges = boundary.map(|b| children(octets, &part.body, b, budget)).unwrap_or_default();
+        let ranges = boundary.map(|b| children(octets, &part.body, &b, budget)).unwrap_or_default();
         let digest = is(&kind, "multipart/digest");
         let mut kids: Vec<_> =
             ranges.into_iter().map(|r| scan_part(octets, r, depth + 1, budget, digest)).collect();

@@ -156,3 +156,52 @@ fn text_is_decoded_for_searching() {
     assert_eq!(sent_date(MIXED).unwrap().civil(), (1994, 2, 7));
     assert_eq!(sent_date(b"Date: nonsense\r\n\r\n"), None);
 }
+
+#[test]
+fn a_boundary_may_be_encoded_or_in_pieces() {
+    for form in [
+        "boundary=b",
+        "boundary*=us-ascii''%62",
+        "boundary*0=\"b\"",
+        "boundary*0*=''%62; boundary*1=c",
+    ] {
+        let part = if form.contains("*1") { "bc" } else { "b" };
+        let raw = format!(
+            "Content-Type: multipart/x; {form}\r\n\r\n--{part}\r\n\r\none\r\n--{part}--\r\n"
+        );
+        assert_eq!(
+            octets(raw.as_bytes(), &[1], SectionText::All).as_deref(),
+            Some("one"),
+            "{form}"
+        );
+    }
+}
+
+#[test]
+fn searching_a_deeply_nested_message_needs_no_stack() {
+    let deep = b"Content-Type: message/rfc822\n\n".repeat(100_000);
+    assert!(searchable_text(&deep, true).len() < 10_000);
+    let mut nested = Vec::new();
+    for n in 0..20_000 {
+        let part = format!("Content-Type: multipart/x; boundary={n}\r\n\r\n--{n}\r\n");
+        nested.extend_from_slice(part.as_bytes());
+    }
+    assert!(searchable_text(&nested, true).len() < 10_000);
+}
+
+#[test]
+fn text_in_every_encoding_is_found() {
+    let no_boundary = b"Content-Type: multipart/mixed\r\n\r\nlost\r\n";
+    assert!(searchable_text(no_boundary, false).contains("lost"));
+    for (kind, encoding, body) in [
+        ("text/plain; charset=iso-8859-1", "8bit", b"caf\xe9".as_slice()),
+        ("text/plain; charset=\"UTF-8\"", "Base64", b"Y2Fm\r\nw6k="),
+        ("text/html; charset=iso-8859-15", "quoted-printable", b"c=\r\naf=E9"),
+        ("text/plain", "7bit", "caf\u{e9}".as_bytes()),
+        ("text/plain; charset*=us-ascii''utf-16be", "base64", b"AGMAYQBmAOk="),
+    ] {
+        let head = format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+        let text = searchable_text(&[head.as_bytes(), body].concat(), false);
+        assert!(text.contains("caf\u{e9}"), "{kind} {encoding}: {text:?}");
+    }
+}

@@ -179,19 +179,23 @@ impl Session {
         sink: &mut S,
     ) -> Result<Option<Refusal>, Stop> {
         let numbering = self.selected()?.numbering().clone();
+        let level = numbering.ptr_eq(targets.state.tree());
         let mut walk = match targets.since {
             Some(since) => targets.state.tree().changed_since_in(since, &targets.uids),
             None => numbering.iter_uids(&targets.uids),
         };
         let mut failure = None;
         loop {
-            let chunk: Vec<(SeqNum, Message)> = walk
+            let chunk: Vec<(SeqNum, &Message)> = walk
                 .by_ref()
                 .take(CHUNK)
-                .filter_map(|(_, found)| {
+                .filter_map(|(seq, found)| {
+                    if level {
+                        return Some((seq, found));
+                    }
                     // The newest record; for what is gone, the one that the numbering kept.
                     let message = targets.state.tree().get(found.uid).unwrap_or(found);
-                    Some((numbering.seq_of(message.uid)?, message.clone()))
+                    Some((numbering.seq_of(message.uid)?, message))
                 })
                 .collect();
             let Some((_, last)) = chunk.last() else { return Ok(failure) };
@@ -208,7 +212,7 @@ impl Session {
 
     async fn send_chunk<S: Sink>(
         &mut self,
-        chunk: &[(SeqNum, Message)],
+        chunk: &[(SeqNum, &Message)],
         items: Items<'_>,
         sink: &mut S,
     ) -> Result<Option<Refusal>, Stop> {

@@ -140,10 +140,18 @@ async fn find(view: &View, store: &Store, keys: &[Key]) -> Result<Found, Stop> {
     } else {
         numbering.iter_uids(&scope.uids)
     };
-    for (count, (_, message)) in walk.enumerate() {
+    let by_state = scope.since > 0 && !numbering.ptr_eq(state.tree());
+    for (count, (seq, message)) in walk.enumerate() {
         let message = view.current(message);
-        let Some(seq) = view.seq_of(message.uid) else { continue };
-        match search::holds(keys, view, message, store).await {
+        let held = match search::holds_by_record(keys, view, message) {
+            Some(held) => Ok(held),
+            None => search::holds(keys, view, message, store).await,
+        };
+        match held {
+            Ok(true) if by_state => {
+                // The walk counted by the state's numbers, the client counts by its own.
+                view.seq_of(message.uid).into_iter().for_each(|seq| found.add(seq, message));
+            }
             Ok(true) => found.add(seq, message),
             Ok(false) => {}
             Err(_) if view.is_gone(message.uid) => found.unread = true,

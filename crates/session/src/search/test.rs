@@ -34,7 +34,12 @@ impl Whole {
     }
 }
 
-/// Whether all criteria hold.
+/// Whether all criteria hold, if the record alone can tell.
+pub(crate) fn holds_by_record(keys: &[Key], view: &View, message: &Message) -> Option<bool> {
+    all(keys, &Facts { view, message, header: None, whole: None })
+}
+
+/// Whether all criteria hold, for a message whose record alone cannot tell.
 ///
 /// # Errors
 /// When the message had to be read and could not be.
@@ -45,9 +50,6 @@ pub(crate) async fn holds(
     store: &Store,
 ) -> Result<bool, store::Error> {
     let mut facts = Facts { view, message, header: None, whole: None };
-    if let Some(known) = all(keys, &facts) {
-        return Ok(known);
-    }
     let body = store.body(message.body).await?;
     let mut octets = Vec::new();
     store.read(&body.body, body.structure.header(), &mut octets)?;

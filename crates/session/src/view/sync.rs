@@ -127,7 +127,7 @@ impl View {
             out.uid(message.uid);
         }
         if line.flags {
-            out.flags(&self.flags_text(message));
+            out.flags(self.flag_names(message));
         }
         if voice.aware {
             out.mod_seq(message.mod_seq);

@@ -117,6 +117,7 @@ impl Server {
     }
 
     /// Polls the future to its end.
+    #[allow(dead_code, reason = "only the tests that speak octets drive a session by themselves")]
     pub(crate) fn drive<T>(&self, future: impl Future<Output = T>) -> T {
         drive(future, &self.committer.lock().unwrap())
     }

@@ -445,9 +445,8 @@ impl World {
             .tree()
             .iter()
             .map(|(_, message)| {
-                let mut text = String::new();
-                state.keywords().write_flags(&mut text, message.flags);
-                let mut flags: Flags = text.split_whitespace().map(str::to_owned).collect();
+                let names = state.keywords().names_of(message.flags);
+                let mut flags: Flags = names.map(str::to_owned).collect();
                 flags.sort();
                 (u64::from(message.uid.value()), flags)
             })

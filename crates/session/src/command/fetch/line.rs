@@ -62,7 +62,7 @@ impl Session {
         }
         for item in items.list {
             match item {
-                FetchItem::Flags => line.flags(&view.flags_text(message)),
+                FetchItem::Flags => line.flags(view.flag_names(message)),
                 FetchItem::InternalDate => line.internal_date(message.internal_date),
                 FetchItem::SaveDate => {
                     line.save_date(Some(DateTime { unix: message.save_date, zone_minutes: 0 }))

@@ -1,0 +1,179 @@
+//! Entry points for fuzzing: each takes any octets and asserts what must hold of them.
+//!
+//! # Invariants
+//! - None of these fails or panics on any input.
+
+use crate::command::{FetchSection, SectionLabel, SectionText};
+use crate::frame::{Frame, Framer, Limits};
+use crate::lmtp::{self, DotStream};
+use crate::message::{Piece, Structure, analyse, searchable_text};
+use crate::parse::{self, DecodeError};
+use crate::{pattern, utf7};
+
+/// Frames and commands: frames do not depend on how the octets are cut, and an error lies within the command.
+///
+/// # Panics
+/// When that does not hold.
+pub fn commands(octets: &[u8]) {
+    let Some((size, octets)) = octets.split_first() else { return };
+    let whole = frames(&[octets]);
+    let cut: Vec<&[u8]> = octets.chunks(usize::from(*size).max(1)).collect();
+    assert_eq!(whole, frames(&cut), "frames depend on how octets are cut");
+    for frame in &whole {
+        if let Frame::Command(command) = frame
+            && let Err(error) = parse::command(command)
+        {
+            let DecodeError { at, expected } = error.error;
+            assert!(at <= command.len() && !expected.is_empty(), "an error outside the command");
+        }
+    }
+}
+
+/// All frames, with messages accepted and their octets joined.
+fn frames(pieces: &[&[u8]]) -> Vec<Frame> {
+    let limits = Limits { line_bytes_max: 1000, command_bytes_max: 2000, ..Limits::default() };
+    let mut framer = Framer::new(limits);
+    let (mut frames, mut message) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        framer.push(piece);
+        while let Some(frame) = framer.next() {
+            match frame {
+                Frame::Message(_) => framer.accept_message(),
+                Frame::MessageData(ref data) => {
+                    message.extend_from_slice(data);
+                    continue;
+                }
+                Frame::MessageEnd => {
+                    frames.push(Frame::MessageData(std::mem::take(&mut message).into()));
+                }
+                _ => {}
+            }
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+/// Modified UTF-7: what decodes comes back, and is the only form of its name in printable US-ASCII.
+///
+/// # Panics
+/// When that does not hold.
+pub fn names(octets: &[u8]) {
+    if let Ok(name) = utf7::decode(octets) {
+        let encoded = utf7::encode(&name);
+        assert_eq!(utf7::decode(encoded.as_bytes()).as_ref(), Ok(&name), "a name that changes");
+        if octets.iter().all(|b| matches!(b, b' '..=b'~')) {
+            assert_eq!(encoded.as_bytes(), octets, "a name in two forms");
+        }
+        assert!(pattern::matches("*", &name, '/'), "a name that * does not match");
+        assert_eq!(pattern::matches("%", &name, '/'), !name.contains('/'), "% and the delimiter");
+    }
+}
+
+/// Messages: header and body are all of the message, and the stored form comes back.
+///
+/// # Panics
+/// When that does not hold.
+pub fn messages(octets: &[u8]) {
+    let structure = analyse(octets);
+    let stored = structure.to_bytes();
+    assert_eq!(Structure::from_bytes(&stored).as_ref(), Ok(&structure), "another structure");
+    let section = |text| {
+        let label = SectionLabel::Body;
+        let section = FetchSection { label, part: Vec::new(), text, partial: None, peek: true };
+        match structure.section(&section) {
+            Some(Piece::Octets(range)) => range,
+            _ => 0..0,
+        }
+    };
+    let (header, text) = (section(SectionText::Header), section(SectionText::Text));
+    assert_eq!((header.start, header.end, text.end), (0, text.start, octets.len() as u64));
+    let _ = searchable_text(octets, true);
+}
+
+/// Stored structures: anything may be read back, and what can be is written the same way again.
+///
+/// # Panics
+/// When that does not hold.
+pub fn structures(octets: &[u8]) {
+    if let Ok(structure) = Structure::from_bytes(octets) {
+        let stored = structure.to_bytes();
+        assert_eq!(Structure::from_bytes(&stored), Ok(structure), "another structure");
+    }
+}
+
+/// LMTP: commands parse or are refused with a code of refusal; a message comes out of DATA as it went in.
+///
+/// # Panics
+/// When that does not hold.
+pub fn lmtp(octets: &[u8]) {
+    if let Err(refused) = lmtp::command(octets) {
+        assert!((500..600).contains(&refused.code), "a refusal that is none");
+    }
+    let mut stuffed = Vec::new();
+    let mut line_start = true;
+    let mut before = 0;
+    for &b in octets {
+        if line_start && b == b'.' {
+            stuffed.push(b'.');
+        }
+        stuffed.push(b);
+        line_start = before == b'\r' && b == b'\n';
+        before = b;
+    }
+    stuffed.extend_from_slice(if line_start { b".\r\n" } else { b"\r\n.\r\n" });
+    let mut stream = DotStream::default();
+    let mut message = Vec::new();
+    for piece in stuffed.chunks(octets.len() % 7 + 1) {
+        assert!(!stream.is_done(), "an end before the end");
+        assert_eq!(stream.take(piece, &mut message), piece.len(), "octets behind the end");
+    }
+    assert!(stream.is_done(), "no end");
+    let added: &[u8] = if line_start { b"" } else { b"\r\n" };
+    assert_eq!(message, [octets, added].concat(), "another message");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Octets that get past the first few checks of each entry point.
+    fn octets() -> impl Strategy<Value = Vec<u8>> {
+        let pieces: Vec<&'static [u8]> = vec![
+            b"a FETCH 1:* (FLAGS BODY[1.MIME]) (CHANGEDSINCE 5)\r\n",
+            b"a SEARCH OR (NOT SEEN) HEADER x {3+}\r\nabc\r\n",
+            b"a APPEND x (\\Seen) {4+}\r\n",
+            b"Content-Type: multipart/x; boundary=b\r\n",
+            b"--b\r\n",
+            b"&AOk-",
+            b"&",
+            b"-",
+            b"MAIL FROM:<a@b> SIZE=1",
+            b"RCPT TO:<",
+            b"\r\n.\r\n",
+            b"\r\n",
+            b".",
+            b"\r",
+            b"\n",
+            b"\x01\x02\x00",
+        ];
+        let piece = prop_oneof![
+            3 => prop::sample::select(pieces).prop_map(<[u8]>::to_vec),
+            1 => prop::collection::vec(any::<u8>(), 0..6),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        #[test]
+        fn every_entry_point_holds(octets in octets()) {
+            for entry in [commands, names, messages, structures, lmtp] {
+                entry(&octets);
+            }
+            structures(&[b"\x01\x00\x00\x00", octets.as_slice()].concat());
+        }
+    }
+}
