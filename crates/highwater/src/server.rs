@@ -78,10 +78,11 @@ impl Server {
     pub(crate) async fn start(config: &Config, data: &Path) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         let observer = Arc::clone(&metrics);
-        let opened = tokio::task::block_in_place(|| {
+        let mut opened = tokio::task::block_in_place(|| {
             OpenStore::open(data, Some(Arc::new(move |report| observer.batch(report))))
         })
         .map_err(|error| StartError::Store(error.into()))?;
+        opened.keep().map_err(|error| StartError::Other(error.into()))?;
         let tls = tls::acceptor(&config.tls, data).map_err(StartError::Other)?;
         let accounts = Accounts::new(opened.store.clone(), config.limits.password_checks.0)
             .map_err(|error| StartError::Other(error.into()))?;

@@ -102,6 +102,22 @@ fn a_missing_data_directory_is_not_made_by_mistake() {
 }
 
 #[test]
+fn the_command_line_goes_before_the_environment() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, two) = (data.path().join("one"), data.path().join("two"));
+    run_ok(&["user", "add", "ada", "--generate-password", "--data", path(&one)], "");
+    run_ok(&["user", "add", "bob", "--generate-password", "--store", path(&two)], "");
+    let list = |more: &[&str]| {
+        let mut command = crate::support::highwater(&[&["user", "list"], more].concat());
+        let output = command.env("HIGHWATER_STORE", &one).output().unwrap();
+        text(&output.stdout)
+    };
+    assert_eq!(list(&[]), "ada\n");
+    assert_eq!(list(&["--data", path(&two)]), "bob\n");
+    assert_eq!(list(&["--store", path(&two)]), "bob\n");
+}
+
+#[test]
 fn mbox_and_maildir_come_in_once_and_go_out_again() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
