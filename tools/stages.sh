@@ -2,10 +2,10 @@
 # Sourced by ./test; each stage_NAME runs in a shell of its own.
 # shellcheck shell=bash disable=SC2034
 
-STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs)
+STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs faults)
 declare -A BUDGET=(
     [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=20 [simulation]=40
-    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=50
+    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=50 [faults]=10
 )
 declare -A PURPOSE=(
     [fmt]="every file is formatted by rustfmt"
@@ -21,6 +21,7 @@ declare -A PURPOSE=(
     [newuser]="the README's way, from the first command to a stored flag"
     [clients]="real mail clients and Postfix on 2,000 real messages"
     [docs]="documentation builds, its commands exist, the requirement table holds"
+    [faults]="planted faults are noticed (built and run with --long; else: they apply)"
 )
 CLIENTS=(mbsync offlineimap neomutt imapfilter fetch imapflow lmtp)
 SEPARATE=" contract transcripts simulation "
@@ -112,3 +113,7 @@ stage_clients() {
 }
 
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps && tools/check-docs; }
+
+stage_faults() {
+    if [ -n "$LONG" ]; then tests/faults/run; else tests/faults/run --only-apply; fi
+}

@@ -122,6 +122,7 @@ impl Driver {
             };
             match next {
                 Next::Read if self.context.is_stopping() => return self.close(Bye::ShuttingDown),
+                Next::Read if !self.session.is_idle() => self.wire.expect_more(),
                 Next::Read => {}
                 Next::Close => return Ok(()),
                 Next::StartTls => {

@@ -51,6 +51,8 @@ pub(crate) struct View {
     /// The UIDs that are `\Recent` in this session.
     recent: UidSet,
     keywords_told: usize,
+    /// Messages that are gone and still numbered: what a lagging client makes the server remember.
+    held_back: u64,
 }
 
 impl View {
@@ -73,6 +75,7 @@ impl View {
             sent: 0,
             recent,
             keywords_told: state.keywords().names().count(),
+            held_back: 0,
             mailbox,
             state,
         }
@@ -123,6 +126,11 @@ impl View {
     pub(crate) fn settled(&self) -> ModSeq {
         let value = if self.is_level() { self.told } else { self.expunges_told };
         ModSeq::new(value).unwrap_or(ModSeq::MIN)
+    }
+
+    /// How many messages are gone and still numbered.
+    pub(crate) fn held_back(&self) -> u64 {
+        self.held_back
     }
 
     /// Notes that a MODSEQ goes out, for [`View::settle`].

@@ -34,6 +34,7 @@ impl View {
     ) -> Result<(), Closed> {
         let removed = self.numbering.removed_in(state.tree());
         let told_all = removed.is_empty() || expunges;
+        self.held_back = if told_all { 0 } else { removed.len() };
         if expunges && !removed.is_empty() {
             self.tell_removed(&removed, voice, sink).await?;
         }
