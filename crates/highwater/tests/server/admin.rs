@@ -65,7 +65,11 @@ fn accounts_are_managed_through_a_running_server() {
     imap.ok("LOGIN bob three");
     let mut imap = server.connect("imap");
     imap.line();
+    let mut inside = server.connect("imap");
+    inside.line();
+    inside.ok("LOGIN ada one");
     run_ok(&["user", "disable", "ada", "--data", path(data.path())], "");
+    assert!(inside.line().starts_with("* BYE"), "who is logged in is sent away");
     let refused = imap.command("LOGIN ada one");
     assert!(refused[0].contains("NO [AUTHORIZATIONFAILED]"), "{refused:?}");
     let mut lmtp = server.connect("lmtp");
