@@ -73,6 +73,49 @@ fn a_long_message_comes_back_octet_for_octet_in_bounded_memory() {
     assert!(part.sent.windows(70_000).any(|w| w == &message[500_000..570_000]));
 }
 
+fn append(server: &Server, session: &mut Session, count: usize) {
+    for _ in 0..count {
+        say(server, session, b"x APPEND INBOX {14+}\r\nSubject: x\r\n\r\n\r\n");
+    }
+}
+
+#[test]
+fn a_fetch_of_many_messages_answers_for_each() {
+    let server = Server::new(Vec::new());
+    let mut session = selected(&server);
+    append(&server, &mut session, 200);
+    for (command, count) in [
+        ("FETCH 1:* (UID)", 200),
+        ("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)", 200),
+        ("FETCH 1:* (ENVELOPE)", 200),
+        ("FETCH 2:130 (MODSEQ)", 129),
+    ] {
+        let answer = text(&say(&server, &mut session, format!("y {command}\r\n").as_bytes()));
+        assert_eq!(answer.matches(" FETCH (").count(), count, "{command}");
+        assert!(answer.ends_with("y OK Fetched\r\n"), "{command}");
+    }
+}
+
+#[test]
+fn a_body_given_back_is_missed_alone_and_told_by_expungeissued() {
+    // [S-147]
+    let server = Server::new(Vec::new());
+    let (mut slow, mut other) = (selected(&server), selected(&server));
+    append(&server, &mut other, 3);
+    say(&server, &mut slow, b"b NOOP\r\n");
+    say(&server, &mut other, b"c STORE 2 +FLAGS (\\Deleted)\r\nd EXPUNGE\r\n");
+    assert_eq!(server.reclaim(), 1);
+    let fetched = text(&say(&server, &mut slow, b"e FETCH 1:3 (ENVELOPE)\r\n"));
+    assert_eq!(fetched.matches("(ENVELOPE (").count(), 2, "{fetched}");
+    assert!(fetched.contains("e NO [EXPUNGEISSUED]"), "{fetched}");
+    let flags = text(&say(&server, &mut slow, b"f FETCH 1:3 (UID)\r\n"));
+    assert_eq!(flags.matches(" FETCH (UID ").count(), 3, "{flags}");
+    assert!(flags.contains("f OK"), "{flags}");
+    let found = text(&say(&server, &mut slow, b"g SEARCH SUBJECT x\r\n"));
+    assert!(found.contains("* SEARCH 1 3\r\n"), "{found}");
+    assert!(found.contains("g OK [EXPUNGEISSUED]"), "{found}");
+}
+
 #[test]
 fn of_many_claims_exactly_one_wins() {
     // [S-79] [S-82]

@@ -48,7 +48,7 @@ const KEYWORDS_FULL: Error =
     Error::Limit("the mailbox has as many keywords as it can: use one of those it has");
 
 impl MailboxState {
-    /// A delta with the next mod-sequence that does nothing yet.
+    /// A delta with the next mod-sequence, counted and never read from a clock [S-11], that does nothing yet.
     pub(crate) fn next_delta(&self, recent: u32) -> Result<Delta, Error> {
         let next = self
             .highest
@@ -58,7 +58,7 @@ impl MailboxState {
     }
 
     /// STORE: sorts the messages and makes the delta, `None` when nothing changes [S-13, S-55]. One that fails
-    /// its condition stops none of the others [S-65].
+    /// its condition is left alone [S-64] and stops none of the others [S-65].
     pub(crate) fn store_flags(
         &self,
         recent: u32,

@@ -159,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_that_stays_as_it_is_keeps_its_item() {
+        // [S-13] [S-17]
+        let seen = FlagBit::system(SystemFlag::Seen);
+        let m = message().with_flags(FlagSet::SEEN, FlagSet::EMPTY, ModSeq::new(9).unwrap());
+        let both = FlagSet::SEEN.union(FlagSet::DELETED);
+        let m = m.with_flags(both, FlagSet::EMPTY, ModSeq::new(12).unwrap());
+        assert_eq!((m.item(seen).value(), m.mod_seq.value()), (9, 12));
+        assert_eq!(m.item(FlagBit::system(SystemFlag::Deleted)).value(), 12);
+    }
+
+    #[test]
     fn folding_keeps_the_greatest_keyword_item_and_what_is_set() {
         let mut m = message();
         let mut n = 10;

@@ -330,6 +330,20 @@ fn delete_ends_the_mailbox_for_changes_that_wait() {
     assert_eq!(house.engine.head(LogId::from(mailbox.id())).unwrap(), None);
 }
 
+#[test]
+fn mod_sequences_are_counted_whatever_the_clock_says() {
+    // [S-11]
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    let first = inbox.state().highest_mod_seq().value();
+    house.append(&inbox, 3);
+    house
+        .run(house.store.submit(claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("k"))))
+        .unwrap();
+    assert_eq!(inbox.state().highest_mod_seq().value(), first + 4);
+}
+
 /// Random changes with crashes in between: what was acknowledged is there, nothing has gone back.
 #[test]
 fn a_crash_loses_nothing_that_was_acknowledged() {

@@ -67,6 +67,7 @@ fn store_takes_one_condition_between_set_and_item() {
     parsed("a STORE 1 -FLAGS \\Seen $x");
     for bad in [
         "1 (UNCHANGEDSINCE 105 UNCHANGEDSINCE 105) +FLAGS (x)",
+        "1 (UNCHANGEDSINCE 105) (UNCHANGEDSINCE 105) +FLAGS (x)",
         "1 (UNCHANGEDSINCE) +FLAGS (x)",
         "1 (UNCHANGEDSINCE -1) +FLAGS (x)",
         "1 (UNCHANGEDSINCE 9223372036854775808) +FLAGS (x)",

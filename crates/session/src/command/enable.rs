@@ -24,6 +24,7 @@ impl Session {
                 {
                     enabled.push("CONDSTORE");
                 }
+                // Where it is not offered, and so on NOMODSEQ, nobody comes to a resync [S-119].
                 "QRESYNC" if self.shared.offers("QRESYNC") && !self.voice.qresync => {
                     self.voice.qresync = true;
                     enabled.push("QRESYNC");

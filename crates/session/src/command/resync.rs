@@ -61,8 +61,8 @@ impl Session {
     ) -> Result<(), Stop> {
         let view = self.selected()?;
         let state = Arc::clone(view.state());
-        if state.uid_validity() != qresync.uid_validity || !self.shared.has_mod_seqs() {
-            // Everything that the client has is void [S-118, S-119].
+        if state.uid_validity() != qresync.uid_validity {
+            // Everything that the client has is void [S-118].
             return Ok(());
         }
         let view = self.selected()?;

@@ -134,6 +134,31 @@ fn replace_sets_and_clears() {
 }
 
 #[test]
+fn each_message_gets_what_it_lacks_whatever_the_others_have() {
+    let flagged = FlagSet::SEEN.union(FlagSet::of(SystemFlag::Flagged));
+    for action in [Add, Replace] {
+        let (next, _, sorted) =
+            store(&fixture(), &set(&[(12, 15)]), None, action, &["\\Seen", "\\Flagged"]);
+        assert_eq!(sorted.changed, set(&[(12, 15)]));
+        for (_, m) in next.tree.iter_uids(&set(&[(12, 12), (15, 15)])) {
+            assert_eq!(m.flags, flagged, "{action:?} on {}", m.uid);
+        }
+        for (_, m) in next.tree.iter_uids(&set(&[(13, 14)])) {
+            assert_eq!(m.flags == flagged, action == Replace, "{action:?} on {}", m.uid);
+            assert_eq!(m.flags.intersection(flagged), flagged, "{action:?} on {}", m.uid);
+        }
+    }
+}
+
+#[test]
+fn a_copy_takes_the_flags_along() {
+    let (taken, arrivals) = fixture().arrivals_from(&set(&[(12, 12), (14, 20)]));
+    assert_eq!(taken, set(&[(12, 12), (14, 15)]));
+    let flags: Vec<_> = arrivals.into_iter().map(|a| a.flags).collect();
+    assert_eq!(flags, [vec![flag("\\Seen")], vec![flag("$Work")], vec![]]);
+}
+
+#[test]
 fn arrivals_and_expunges_share_the_counter() {
     // [S-14] [S-16] [S-20] [S-136]
     let state = fixture();
@@ -174,8 +199,35 @@ fn mod_sequences_end_at_63_bits_with_a_clear_refusal() {
 }
 
 #[test]
+fn a_state_answers_what_it_holds() {
+    let state = fixture();
+    assert_eq!((state.uid_next(), state.exists()), (16, 5));
+    assert_eq!((state.unseen(), state.deleted(), state.size()), (4, 1, 50));
+    assert_eq!(state.first_unseen(), Uid::new(11));
+    let rest = state.advance(&state.expunge(0, None).unwrap().unwrap()).unwrap();
+    assert_eq!((rest.exists(), rest.deleted(), rest.size()), (4, 0, 40));
+    assert!(state.keywords().bit(&Keyword::new("$Work").unwrap()).is_some());
+    assert!(!state.conflicts_by_message());
+    let mut delta = state.next_delta(0).unwrap();
+    delta.conflicts_by_message = Some(true);
+    assert!(state.advance(&delta).unwrap().conflicts_by_message());
+}
+
+#[test]
 fn a_delta_that_does_not_follow_is_damage() {
     let state = fixture();
+    let (delta, _) = state.append(0, &[arrival(&[]), arrival(&[])], 0).unwrap();
+    for (first, second) in [(15, 17), (16, 18), (17, 16), (16, 16)] {
+        let mut delta = delta.clone();
+        delta.arrivals[0].uid = Uid::new(first).unwrap();
+        delta.arrivals[1].uid = Uid::new(second).unwrap();
+        assert!(state.advance(&delta).is_err(), "UIDs {first} and {second} after 15");
+    }
+    let empty = state.remove(0, set(&[(11, 15)])).unwrap().unwrap();
+    let empty = state.advance(&empty).unwrap();
+    let mut delta = empty.next_delta(0).unwrap();
+    delta.mod_seq = empty.highest;
+    assert!(empty.advance(&delta).is_err(), "the counter of an emptied mailbox goes on");
     let mut delta = state.next_delta(0).unwrap();
     delta.mod_seq = state.highest;
     assert!(state.advance(&delta).is_err());
