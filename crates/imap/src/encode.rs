@@ -365,7 +365,7 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
     out.extend_from_slice(b")\r\n");
 }
 
-/// `* SEARCH …`; the mod-sequence is written only behind a result [S-92, S-93].
+/// `* SEARCH …`, of numbers or of UIDs [S-95], in one line [S-96]; the mod-sequence is written only behind a result [S-92, S-93].
 pub fn search(out: &mut Vec<u8>, numbers: impl Iterator<Item = u32>, mod_seq: Option<ModSeq>) {
     out.extend_from_slice(b"* SEARCH");
     let before = out.len();

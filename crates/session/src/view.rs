@@ -168,6 +168,7 @@ impl View {
         if set.number_max() > exists || (set.has_star() && exists == 0) {
             return None;
         }
+        // `$` stands in every set [S-54, S-86].
         match set.resolve(exists) {
             Some(numbers) => Some(self.numbering.uids_of_seqs(&numbers)),
             None => Some(self.saved.clone()),

@@ -65,7 +65,11 @@ fn accounts_are_managed_through_a_running_server() {
     imap.ok("LOGIN bob three");
     let mut imap = server.connect("imap");
     imap.line();
+    let mut inside = server.connect("imap");
+    inside.line();
+    inside.ok("LOGIN ada one");
     run_ok(&["user", "disable", "ada", "--data", path(data.path())], "");
+    assert!(inside.line().starts_with("* BYE"), "who is logged in is sent away");
     let refused = imap.command("LOGIN ada one");
     assert!(refused[0].contains("NO [AUTHORIZATIONFAILED]"), "{refused:?}");
     let mut lmtp = server.connect("lmtp");
@@ -99,6 +103,22 @@ fn a_missing_data_directory_is_not_made_by_mistake() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("there is no data directory"));
     assert!(!missing.exists());
+}
+
+#[test]
+fn the_command_line_goes_before_the_environment() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, two) = (data.path().join("one"), data.path().join("two"));
+    run_ok(&["user", "add", "ada", "--generate-password", "--data", path(&one)], "");
+    run_ok(&["user", "add", "bob", "--generate-password", "--store", path(&two)], "");
+    let list = |more: &[&str]| {
+        let mut command = crate::support::highwater(&[&["user", "list"], more].concat());
+        let output = command.env("HIGHWATER_STORE", &one).output().unwrap();
+        text(&output.stdout)
+    };
+    assert_eq!(list(&[]), "ada\n");
+    assert_eq!(list(&["--data", path(&two)]), "bob\n");
+    assert_eq!(list(&["--store", path(&two)]), "bob\n");
 }
 
 #[test]

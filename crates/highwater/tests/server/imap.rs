@@ -174,3 +174,26 @@ fn without_switches_a_capability_off() {
     let mut client = server.log_in();
     assert!(!client.ok("CAPABILITY")[0].contains("IDLE"));
 }
+
+#[test]
+fn a_client_that_never_reads_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("highwater.toml");
+    std::fs::write(&file, "[limits]\ntime_to_write = \"1 s\"\n").unwrap();
+    let server = Server::ephemeral(&["--config", file.to_str().unwrap()]);
+    let mut client = server.log_in();
+    let message = "x".repeat(8 << 20);
+    client.send(format!("a APPEND INBOX {{{}+}}\r\n{message}\r\n", message.len()));
+    client.until("a OK");
+    client.ok("SELECT INBOX");
+    client.send("b FETCH 1 BODY.PEEK[]\r\n".repeat(8));
+    // Nothing is read until the server has hung up: then a write fails.
+    let stream = client.into_inner();
+    let hung_up = |stream: &std::net::TcpStream| {
+        std::io::Write::write_all(&mut &*stream, b"c NOOP\r\n").is_err()
+    };
+    while !hung_up(&stream) {
+        std::thread::yield_now();
+    }
+    server.log_in().ok("NOOP");
+}
