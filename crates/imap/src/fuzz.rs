@@ -76,7 +76,7 @@ pub fn names(octets: &[u8]) {
 /// When that does not hold.
 pub fn messages(octets: &[u8]) {
     let structure = analyse(octets);
-    let stored = structure.to_bytes();
+    let stored = structure.as_bytes();
     assert_eq!(Structure::from_bytes(&stored).as_ref(), Ok(&structure), "another structure");
     let section = |text| {
         let label = SectionLabel::Body;
@@ -97,7 +97,7 @@ pub fn messages(octets: &[u8]) {
 /// When that does not hold.
 pub fn structures(octets: &[u8]) {
     if let Ok(structure) = Structure::from_bytes(octets) {
-        let stored = structure.to_bytes();
+        let stored = structure.as_bytes();
         assert_eq!(Structure::from_bytes(&stored), Ok(structure), "another structure");
     }
 }
