@@ -77,7 +77,7 @@ pub fn names(octets: &[u8]) {
 pub fn messages(octets: &[u8]) {
     let structure = analyse(octets);
     let stored = structure.as_bytes();
-    assert_eq!(Structure::from_bytes(&stored).as_ref(), Ok(&structure), "another structure");
+    assert_eq!(Structure::from_bytes(stored).as_ref(), Ok(&structure), "another structure");
     let section = |text| {
         let label = SectionLabel::Body;
         let section = FetchSection { label, part: Vec::new(), text, partial: None, peek: true };
@@ -98,7 +98,7 @@ pub fn messages(octets: &[u8]) {
 pub fn structures(octets: &[u8]) {
     if let Ok(structure) = Structure::from_bytes(octets) {
         let stored = structure.as_bytes();
-        assert_eq!(Structure::from_bytes(&stored), Ok(structure), "another structure");
+        assert_eq!(Structure::from_bytes(stored), Ok(structure), "another structure");
     }
 }
 
