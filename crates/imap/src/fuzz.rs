@@ -93,8 +93,8 @@ pub fn names(octets: &[u8]) {
 /// When that does not hold.
 pub fn messages(octets: &[u8]) {
     let structure = analyse(octets);
-    let stored = structure.to_bytes();
-    assert_eq!(Structure::from_bytes(&stored).as_ref(), Ok(&structure), "another structure");
+    let stored = structure.as_bytes();
+    assert_eq!(Structure::from_bytes(stored).as_ref(), Ok(&structure), "another structure");
     let section = |text| {
         let label = SectionLabel::Body;
         let section = FetchSection { label, part: Vec::new(), text, partial: None, peek: true };
@@ -114,8 +114,8 @@ pub fn messages(octets: &[u8]) {
 /// When that does not hold.
 pub fn structures(octets: &[u8]) {
     if let Ok(structure) = Structure::from_bytes(octets) {
-        let stored = structure.to_bytes();
-        assert_eq!(Structure::from_bytes(&stored), Ok(structure), "another structure");
+        let stored = structure.as_bytes();
+        assert_eq!(Structure::from_bytes(stored), Ok(structure), "another structure");
     }
 }
 
