@@ -140,7 +140,7 @@ fn decimal(out: &mut Vec<u8>, value: u64) {
 
 impl Code {
     /// The code's first word.
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Alert => "ALERT",
             Self::AlreadyExists => "ALREADYEXISTS",

@@ -143,10 +143,10 @@ enum Step {
 
 /// A literal announced at the end of a line.
 #[derive(Clone, Copy)]
-struct Announced {
+pub(crate) struct Announced {
     /// Where the announcement begins.
     at: usize,
-    size: u64,
+    pub(crate) size: u64,
     synchronising: bool,
     binary: bool,
 }
@@ -461,7 +461,7 @@ impl Framer {
     }
 }
 
-fn without_end(line: &[u8]) -> &[u8] {
+pub(crate) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -469,7 +469,7 @@ fn without_end(line: &[u8]) -> &[u8] {
 /// The literal that the line ends in: `["~"] "{" number ["+"] "}"`.
 ///
 /// A size beyond 63 bits counts as the greatest: it is refused, but what follows it is no command.
-fn announced_literal(line: &[u8]) -> Option<Announced> {
+pub(crate) fn announced_literal(line: &[u8]) -> Option<Announced> {
     let inner = without_end(line).strip_suffix(b"}")?;
     let open = inner.iter().rposition(|b| *b == b'{')?;
     let digits = inner.get(open + 1..)?;

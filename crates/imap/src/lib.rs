@@ -20,5 +20,6 @@ pub mod message;
 pub mod number;
 pub mod parse;
 pub mod pattern;
+pub mod response;
 pub mod set;
 pub mod utf7;

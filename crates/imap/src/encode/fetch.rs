@@ -26,12 +26,12 @@ impl<'a> FetchLine<'a> {
         Self { out, first: false }
     }
 
-    fn name(&mut self, name: &str) {
+    fn name(&mut self, name: impl AsRef<[u8]>) {
         if !self.first {
             self.out.push(b' ');
         }
         self.first = false;
-        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(name.as_ref());
         self.out.push(b' ');
     }
 
@@ -131,11 +131,11 @@ impl<'a> FetchLine<'a> {
 }
 
 /// The section as the response names it (RFC 3501 §7.4.2).
-fn label(section: &FetchSection) -> String {
+fn label(section: &FetchSection) -> Vec<u8> {
     match section.label {
-        SectionLabel::Rfc822 => return "RFC822".into(),
-        SectionLabel::Rfc822Header => return "RFC822.HEADER".into(),
-        SectionLabel::Rfc822Text => return "RFC822.TEXT".into(),
+        SectionLabel::Rfc822 => return b"RFC822".to_vec(),
+        SectionLabel::Rfc822Header => return b"RFC822.HEADER".to_vec(),
+        SectionLabel::Rfc822Text => return b"RFC822.TEXT".to_vec(),
         SectionLabel::Body => {}
     }
     let mut out = b"BODY[".to_vec();
@@ -155,7 +155,7 @@ fn label(section: &FetchSection) -> String {
     if let Some((start, _)) = section.partial {
         put!(&mut out, "<{start}>");
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
 }
 
 fn fields(out: &mut Vec<u8>, dot: &str, word: &str, names: &[Vec<u8>]) {
