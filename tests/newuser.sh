@@ -64,8 +64,8 @@ for number, message in enumerate(messages[100:]):
 PYTHON
 }
 
-password() { # the demo account's password, printed once at the first start
-    sed -n 's/.*password[: ]*\([^ ]*\).*/\1/p' "$scratch/stdout" "$scratch/log" | head -1
+password() { # the demo account's password, shown once at the first start
+    cat "$scratch/log" "$scratch/stdout" | awk '/password is/ { next_word = 1; next } next_word && NF { print $1; exit }'
 }
 
 ask() { # COMMAND: one IMAP command through curl on INBOX

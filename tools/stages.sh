@@ -2,10 +2,10 @@
 # Sourced by ./test; each stage_NAME runs in a shell of its own.
 # shellcheck shell=bash disable=SC2034
 
-STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs)
+STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs faults)
 declare -A BUDGET=(
-    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=20 [simulation]=40
-    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=50
+    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=30 [simulation]=40
+    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
     [fmt]="every file is formatted by rustfmt"
@@ -21,6 +21,7 @@ declare -A PURPOSE=(
     [newuser]="the README's way, from the first command to a stored flag"
     [clients]="real mail clients and Postfix on 2,000 real messages"
     [docs]="documentation builds, its commands exist, the requirement table holds"
+    [faults]="planted faults are noticed (built and run with --long; else: they apply)"
 )
 CLIENTS=(mbsync offlineimap neomutt imapfilter fetch imapflow lmtp)
 SEPARATE=" contract transcripts simulation "
@@ -75,9 +76,13 @@ stage_unit() {
 
 stage_contract() { cargo test -q -p highwater-store --test contract; }
 
+highwater_binary() { # the absolute path of the release build
+    echo "${HIGHWATER_BIN:-$(cd "$target" && pwd)/release/highwater}"
+}
+
 stage_transcripts() {
     cargo test -q -p highwater-session --test transcripts &&
-        tests/with-server cargo test -q -p highwater-session --test transcripts every_transcript_holds
+        PEER=$(highwater_binary) cargo test -q -p highwater-session --test transcripts every_transcript_holds
 }
 
 stage_simulation() {
@@ -112,3 +117,7 @@ stage_clients() {
 }
 
 stage_docs() { RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps && tools/check-docs; }
+
+stage_faults() {
+    if [ -n "$LONG" ]; then tests/faults/run; else tests/faults/run --only-apply; fi
+}

@@ -3,7 +3,8 @@
 
 After the first run both sides are equal; then flags are set, messages deleted
 and added on both sides, and after the second run each side has all of it. The X-TUID line that mbsync adds to
-a message it copies is left out of the comparison.
+a message it copies is left out of the comparison. PLAIN is asked for because mbsync's SASL
+library refuses SCRAM keys of more than 65,536 iterations, and Highwater's have more.
 """
 
 import re
@@ -18,7 +19,7 @@ Port {port}
 User user1
 Pass secret
 SSLType None
-AuthMechs *
+AuthMechs PLAIN
 
 IMAPStore far
 Account account
@@ -52,6 +53,8 @@ def main():
         command = ["mbsync", "-c", home / "rc", "-a"]
         run(command, home, outcome, "first run ends well")
         folders = {box: home / "Mail" / box.replace("/", ".") for box in taken}
+        if outcome.failed:
+            outcome.finish()
         compare(outcome, running, folders, taken, "after the first run")
         mailboxes.change_server(running.imap, taken)
         mailboxes.change_maildirs(folders, taken, clean=without_mark)

@@ -74,7 +74,7 @@ class Highwater:
     def add_users(self, names):
         """Create accounts with the one test password."""
         command = [str(binary()), "user", "add", *names, "--password-stdin", "--data", str(self.data)]
-        done = subprocess.run(command, input=PASSWORD + "\n", capture_output=True, text=True)
+        done = subprocess.run(command, input=(PASSWORD + "\n") * len(names), capture_output=True, text=True)
         if done.returncode != 0:
             raise ServerError(f"user add failed: {done.stderr.strip()}")
 
@@ -82,7 +82,8 @@ class Highwater:
         """Start the process; a restart listens where the first start did."""
         command = [
             *self.wrapper, str(binary()), "serve", "--data", str(self.data), "--no-demo",
-            "--imap", self.imap or "127.0.0.1:0", "--lmtp", self.lmtp or "127.0.0.1:0", *self.arguments,
+            "--imap", self.imap or "127.0.0.1:0", "--imaps", "127.0.0.1:0",
+            "--lmtp", self.lmtp or "127.0.0.1:0", *self.arguments,
         ]
         begun = time.monotonic()
         with open(self.log, "ab") as log:

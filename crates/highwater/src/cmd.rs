@@ -47,8 +47,8 @@ pub(crate) enum Command {
 /// Where the store is.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct StoreArgs {
-    /// Where mail is kept: a directory [default: ./highwater-data].
-    #[arg(long, env = "HIGHWATER_STORE", value_name = "DIR", global = true)]
+    /// Where mail is kept: a directory [env: HIGHWATER_STORE] [default: ./highwater-data].
+    #[arg(long, value_name = "DIR", global = true)]
     store: Option<String>,
     /// Short for --store DIR.
     #[arg(long, value_name = "DIR", conflicts_with = "store", global = true)]
@@ -74,7 +74,13 @@ impl StoreArgs {
         if let Some(data) = &self.data {
             return Ok(data.clone());
         }
-        let named = self.store.as_deref().or(config.store.location.as_deref()).unwrap_or(DATA);
+        let environment = std::env::var("HIGHWATER_STORE").ok();
+        let named = self
+            .store
+            .as_deref()
+            .or(environment.as_deref())
+            .or(config.store.location.as_deref())
+            .unwrap_or(DATA);
         place::directory(named).map_err(|why| Failure::new(Exit::Config, anyhow::anyhow!(why)))
     }
 }

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - A session is asked for one thing at a time: what was received, or what is to be pushed.
 //! - What a client sent in clear text behind STARTTLS is never heard (RFC 3501 §6.2.1).
+//! - A connection ends when its account is deleted or disabled or gets a new password.
 //! - When the server stops, a command that runs is finished, and none is begun.
 //!
 //! # Standards
@@ -16,6 +17,7 @@ use imap::encode::{self, Code, Status};
 use session::{Bye, Closed, Next, Peer, Session, Sink as _};
 use store::AccountId;
 use tokio::net::TcpStream;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::context::Context;
@@ -32,6 +34,7 @@ enum Heard {
     Nothing,
     End,
     Stopping,
+    Evicted,
 }
 
 /// Holds the conversation from the greeting to its end.
@@ -55,7 +58,8 @@ pub(crate) async fn converse(
         return;
     }
     let session = Session::new(Arc::clone(&context.shared), peer.clone());
-    let mut driver = Driver { context, wire, session, peer, until, account: None };
+    let evicted = context.evict.subscribe();
+    let mut driver = Driver { context, wire, session, peer, until, evicted, account: None };
     if driver.run().await.is_ok() {
         driver.wire.finish().await;
     }
@@ -102,8 +106,10 @@ struct Driver {
     wire: Wire,
     session: Session,
     peer: Peer,
-    /// When a client that has not logged in by then is sent away.
+    /// When the client is sent away unless it has logged in, or been heard, by then.
     until: Instant,
+    /// Accounts whose connections are to end.
+    evicted: broadcast::Receiver<AccountId>,
     account: Option<Guard<AccountId>>,
 }
 
@@ -114,14 +120,26 @@ impl Driver {
         loop {
             self.wire.flush().await?;
             let next = match self.listen().await {
-                Heard::Octets(octets) => self.session.receive(&octets, &mut self.wire).await?,
+                Heard::Octets(octets) => {
+                    let next = self.session.receive(&octets, &mut self.wire).await?;
+                    if self.session.is_authenticated() {
+                        self.until = Instant::now() + self.context.limits.time_idle.0;
+                    }
+                    next
+                }
                 Heard::Change => self.session.push(&mut self.wire).await?,
                 Heard::Nothing => return self.close(Bye::Idle),
                 Heard::Stopping => return self.close(Bye::ShuttingDown),
+                Heard::Evicted => {
+                    let text = "The account was changed: log in again";
+                    encode::untagged(self.wire.buffer(), Status::Bye, None, text);
+                    return Ok(());
+                }
                 Heard::End => return Err(Closed),
             };
             match next {
                 Next::Read if self.context.is_stopping() => return self.close(Bye::ShuttingDown),
+                Next::Read if !self.session.is_idle() => self.wire.expect_more(),
                 Next::Read => {}
                 Next::Close => return Ok(()),
                 Next::StartTls => {
@@ -147,11 +165,7 @@ impl Driver {
 
     /// Waits for the client, for a change to tell, for the time to run out, or for the server to stop.
     async fn listen(&mut self) -> Heard {
-        let until = if self.session.is_authenticated() {
-            Instant::now() + self.context.limits.time_idle.0
-        } else {
-            self.until
-        };
+        let account = self.session.account().map(|identity| identity.account);
         let changed = self.session.waiting_for();
         let change = async {
             match changed {
@@ -162,7 +176,8 @@ impl Driver {
         tokio::select! {
             biased;
             () = self.context.stopped() => Heard::Stopping,
-            read = timeout_at(until, self.wire.read()) => match read {
+            () = evicted(&mut self.evicted, account) => Heard::Evicted,
+            read = timeout_at(self.until, self.wire.read()) => match read {
                 Ok(Ok(octets)) if octets.is_empty() => Heard::End,
                 Ok(Ok(octets)) => Heard::Octets(octets),
                 Ok(Err(_)) => Heard::End,
@@ -181,5 +196,18 @@ impl Driver {
         self.account = self.context.doors.enter_account(identity.account);
         tracing::debug!(account = identity.account.0, peer = self.peer.address, "logged in");
         self.account.is_some()
+    }
+}
+
+/// Ready when the connections of this account are to end.
+async fn evicted(accounts: &mut broadcast::Receiver<AccountId>, own: Option<AccountId>) {
+    loop {
+        match accounts.recv().await {
+            Ok(account) if Some(account) == own => return,
+            // Too many to have heard them all: it may have been meant.
+            Err(RecvError::Lagged(_)) if own.is_some() => return,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use session::Shared;
-use store::Store;
-use tokio::sync::watch;
+use store::{AccountId, Store};
+use tokio::sync::{broadcast, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Limits;
@@ -25,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// How much of anything.
     pub(crate) limits: Limits,
+    /// Says whose connections are to end.
+    pub(crate) evict: broadcast::Sender<AccountId>,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use store::{AccountId, AccountRow, Error, Store};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast;
 
 use crate::auth::account_name;
 use crate::auth::credentials::Record;
@@ -38,6 +39,8 @@ pub(crate) struct Admin {
     importing: Mutex<HashSet<AccountId>>,
     /// Accounts are changed one at a time: a change reads the row before it writes it.
     rows: tokio::sync::Mutex<()>,
+    /// Says whose connections are to end.
+    evict: broadcast::Sender<AccountId>,
 }
 
 /// Why a request was not carried out.
@@ -80,13 +83,19 @@ pub(crate) fn bind(data: &Path) -> io::Result<UnixListener> {
 
 impl Admin {
     /// Administration of this store.
-    pub(crate) fn new(store: Store, data: &Path, message_max: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Store,
+        data: &Path,
+        message_max: u64,
+        evict: broadcast::Sender<AccountId>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
             data: data.into(),
             message_max,
             importing: Mutex::default(),
             rows: tokio::sync::Mutex::default(),
+            evict,
         })
     }
 
@@ -197,18 +206,27 @@ impl Admin {
             refused(format!("the record of `{name}` cannot be read: a newer program wrote it"))
         })?;
         change(&mut record);
-        Ok(self.store.update_account(&name, record.encode()).await?)
+        self.store.update_account(&name, record.encode()).await?;
+        self.end_connections(row.id);
+        Ok(())
     }
 
     async fn delete(&self, name: &str) -> Result<(), Failure> {
         let _alone = self.rows.lock().await;
         let (name, row) = self.row(name).await?;
         self.store.delete_account(&name).await?;
+        self.end_connections(row.id);
         let removed = tokio::task::block_in_place(|| journal::Journal::remove(&self.data, row.id));
         if let Err(error) = removed {
             tracing::warn!(%error, "the account's import journal could not be removed");
         }
         Ok(())
+    }
+
+    /// Whoever is logged in must do so again, by the account's new row.
+    fn end_connections(&self, account: AccountId) {
+        // An error means that there are no connections.
+        let _ = self.evict.send(account);
     }
 
     async fn list(&self, output: &mut (impl AsyncWrite + Unpin)) -> Result<(), Failure> {

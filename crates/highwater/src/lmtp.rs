@@ -114,12 +114,9 @@ impl Lmtp {
                 let mut line = std::mem::replace(&mut self.input, rest);
                 line.pop();
                 line.pop_if(|last| *last == b'\r');
-                if line.len() <= LINE_BYTES_MAX {
-                    return Ok(Some(line));
-                }
+                return Ok(self.fits(line.len()).then_some(line));
             }
-            if self.input.len() > LINE_BYTES_MAX {
-                self.reply(500, "5.5.2", "The line is too long");
+            if !self.fits(self.input.len()) {
                 return Ok(None);
             }
             // Only when nothing more of a pipeline is at hand (RFC 2920 §3.2).
@@ -141,6 +138,14 @@ impl Lmtp {
                 },
             }
         }
+    }
+
+    /// Whether a line of this length is taken; if not, says so.
+    fn fits(&mut self, len: usize) -> bool {
+        if len > LINE_BYTES_MAX {
+            self.reply(500, "5.5.2", "The line is too long");
+        }
+        len <= LINE_BYTES_MAX
     }
 
     async fn obey(&mut self, command: Command) -> Result<Next, Closed> {
@@ -205,16 +210,16 @@ impl Lmtp {
     }
 
     async fn data(&mut self) -> Result<Next, Closed> {
+        if self.mail.is_some() && self.recipients.is_empty() {
+            // RFC 2033 §4.2: no recipient was taken, so there is nobody to answer for.
+            self.reply(503, "5.5.1", "No recipient was taken");
+            return Ok(Next::Go);
+        }
         let (Some(client), Some(mail)) = (self.client.clone(), self.mail.take()) else {
             self.reply(503, "5.5.1", "Say MAIL FROM and RCPT TO first");
             return Ok(Next::Go);
         };
         let recipients = std::mem::take(&mut self.recipients);
-        if recipients.is_empty() {
-            // RFC 2033 §4.2: no recipient was taken, so there is nobody to answer for.
-            self.reply(503, "5.5.1", "No recipient was taken");
-            return Ok(Next::Go);
-        }
         self.reply(354, "", "Send the message, end with CRLF . CRLF");
         self.wire.flush().await?;
         let head = deliver::head(&mail, &client, &self.address, NAME, self.context.store.now());

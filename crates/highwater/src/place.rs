@@ -6,13 +6,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use store::embedded::{Embedded, OpenError};
-use store::segments::{self, Segments};
+use store::engine::{BodyStore as _, Engine, EngineError};
+use store::segments::{self, Maintained, Segments};
 use store::{BatchReport, Clock, Executor, Options, Store};
 use tokio::runtime::Handle;
 
@@ -32,11 +34,28 @@ pub(crate) fn directory(location: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(location))
 }
 
+/// How long a body is kept after the last message that had it is gone. No view is so old: an idle client is
+/// sent away sooner, and one that is not idle hears of what is gone.
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often space is given back.
+const BETWEEN: Duration = Duration::from_secs(60 * 60);
+/// Bodies given back at once.
+const RECLAIMED_MAX: usize = 1000;
+
 /// A store with its committer.
 pub(crate) struct OpenStore {
     /// The store.
     pub(crate) store: Store,
+    engine: Arc<Embedded>,
+    bodies: Segments,
     committer: JoinHandle<()>,
+    keeper: Option<Keeper>,
+}
+
+/// The thread that gives space back; it ends when its channel does.
+struct Keeper {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl OpenStore {
@@ -46,26 +65,90 @@ impl OpenStore {
         let bodies = Segments::open(data, segments::Limits::default())?;
         let options = Options { on_batch, ..Options::default() };
         let executor = Arc::new(Blocking(Handle::current()));
-        let (store, committer) =
-            Store::open(Arc::new(engine), Arc::new(bodies), executor, Arc::new(System), options);
+        let engine = Arc::new(engine);
+        let (store, committer) = Store::open(
+            Arc::clone(&engine) as Arc<dyn Engine>,
+            Arc::new(bodies.clone()),
+            executor,
+            Arc::new(System),
+            options,
+        );
         let thread = std::thread::Builder::new().name("committer".into());
         let committer = thread.spawn(move || committer.run()).map_err(|source| OpenError::Io {
             tried: "start the committer's thread for",
             path: data.into(),
             source,
         })?;
-        Ok(Self { store, committer })
+        Ok(Self { store, engine, bodies, committer, keeper: None })
+    }
+
+    /// From now on gives the space of deleted messages back, in a thread of its own.
+    pub(crate) fn keep(&mut self) -> std::io::Result<()> {
+        let (stop, stopped) = mpsc::channel();
+        let (engine, bodies) = (Arc::clone(&self.engine), self.bodies.clone());
+        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
+            while stopped.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
+                match reclaim(&engine, &bodies, GRACE) {
+                    Ok(done) if done == Reclaimed::default() => {}
+                    Ok(done) => tracing::info!(?done, "space was given back"),
+                    Err(error) => tracing::error!(%error, "space could not be given back"),
+                }
+            }
+        })?;
+        self.keeper = Some(Keeper { stop, thread });
+        Ok(())
     }
 
     /// Refuses further changes and waits until those that were taken are durable.
     pub(crate) async fn close(self) -> Result<()> {
-        self.store.shutdown();
-        drop(self.store);
-        tokio::task::spawn_blocking(move || self.committer.join())
-            .await
-            .context("waiting for the committer")?
-            .map_err(|_| anyhow::anyhow!("the committer ended early; see the log above"))
+        let Self { store, committer, keeper, engine: _, bodies: _ } = self;
+        store.shutdown();
+        drop(store);
+        let join = move || {
+            let kept = keeper.is_none_or(|Keeper { stop, thread }| {
+                drop(stop);
+                thread.join().is_ok()
+            });
+            committer.join().is_ok() && kept
+        };
+        let ended = tokio::task::spawn_blocking(join).await.context("waiting for the committer")?;
+        anyhow::ensure!(ended, "the committer or the keeper ended early; see the log above");
+        Ok(())
     }
+}
+
+/// What was given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Reclaimed {
+    bodies: usize,
+    files: Maintained,
+}
+
+/// Gives back the space of bodies that nothing has referred to for so long.
+fn reclaim(
+    engine: &Embedded,
+    bodies: &Segments,
+    grace: Duration,
+) -> Result<Reclaimed, EngineError> {
+    let before = System.now() - i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+    let mut done = Reclaimed::default();
+    loop {
+        let rows = engine.reclaimable(before, RECLAIMED_MAX)?;
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let forgotten = engine.forget_bodies(&ids)?;
+        if forgotten.is_empty() {
+            break;
+        }
+        let refs: Vec<_> = rows
+            .into_iter()
+            .filter(|row| forgotten.contains(&row.id))
+            .map(|row| row.body)
+            .collect();
+        bodies.reclaim(&refs)?;
+        done.bodies += refs.len();
+    }
+    done.files = segments::maintain(engine, bodies, before)?;
+    Ok(done)
 }
 
 /// Runs the store's blocking work on the runtime's threads for that.
@@ -100,7 +183,41 @@ impl Clock for System {
 
 #[cfg(test)]
 mod tests {
+    use imap::command::DateTime;
+    use store::{Change, NewMessage, Outcome};
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_space_of_an_expunged_message_is_given_back() {
+        let data = tempfile::tempdir().unwrap();
+        let opened = OpenStore::open(data.path(), None).unwrap();
+        let store = opened.store.clone();
+        let account = store.create_account("a", Vec::new()).await.unwrap();
+        let state = store.account(account).await.unwrap().state();
+        let mailbox = state.mailbox("INBOX").unwrap().id.unwrap();
+        for flags in [vec![], vec![imap::flag::Flag::System(imap::flag::SystemFlag::Deleted)]] {
+            let mut receiver = store.receive().unwrap();
+            receiver.write(b"A: b\r\n\r\nc").unwrap();
+            let body = receiver.finish().await.unwrap();
+            let internal_date = DateTime { unix: 0, zone_minutes: 0 };
+            let messages = vec![NewMessage { body, flags, internal_date }];
+            store.submit(Change::Append { mailbox, messages }).await.unwrap();
+        }
+        let expunged = store.submit(Change::Expunge { mailbox, uids: None }).await;
+        assert!(matches!(expunged, Ok(Outcome::Expunged(_))));
+        assert_eq!(reclaim(&opened.engine, &opened.bodies, GRACE).unwrap().bodies, 0);
+        // The clock counts whole seconds: the moment must be past.
+        let past = |grace| reclaim(&opened.engine, &opened.bodies, grace).unwrap().bodies;
+        let mut given_back = past(Duration::ZERO);
+        while given_back == 0 {
+            tokio::task::yield_now().await;
+            given_back = past(Duration::ZERO);
+        }
+        assert_eq!(given_back, 1);
+        drop(store);
+        opened.close().await.unwrap();
+    }
 
     #[test]
     fn a_database_is_refused_by_name() {

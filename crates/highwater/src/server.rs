@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use session::Shared;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -30,6 +30,8 @@ use crate::{connection, http, lmtp, tls};
 
 /// Clients that are being told that there is no room; more are dropped without a word.
 const REFUSED_MAX: usize = 64;
+/// Changes of accounts that a busy connection may not have heard of yet.
+const EVICTIONS_MAX: usize = 256;
 /// Conversations at the control socket at once.
 const CONTROLS_MAX: usize = 16;
 
@@ -78,10 +80,11 @@ impl Server {
     pub(crate) async fn start(config: &Config, data: &Path) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         let observer = Arc::clone(&metrics);
-        let opened = tokio::task::block_in_place(|| {
+        let mut opened = tokio::task::block_in_place(|| {
             OpenStore::open(data, Some(Arc::new(move |report| observer.batch(report))))
         })
         .map_err(|error| StartError::Store(error.into()))?;
+        opened.keep().map_err(|error| StartError::Other(error.into()))?;
         let tls = tls::acceptor(&config.tls, data).map_err(StartError::Other)?;
         let accounts = Accounts::new(opened.store.clone(), config.limits.password_checks.0)
             .map_err(|error| StartError::Other(error.into()))?;
@@ -92,6 +95,7 @@ impl Server {
             config: session_config(config),
         };
         let (stop, stopping) = watch::channel(false);
+        let (evict, _) = broadcast::channel(EVICTIONS_MAX);
         let context = Arc::new(Context {
             shared: Arc::new(shared),
             store: opened.store.clone(),
@@ -99,9 +103,10 @@ impl Server {
             doors: Doors::new(&config.limits),
             metrics,
             limits: config.limits.clone(),
+            evict: evict.clone(),
             stopping,
         });
-        let admin = Admin::new(opened.store.clone(), data, config.limits.message.0);
+        let admin = Admin::new(opened.store.clone(), data, config.limits.message.0, evict);
         let control = control::bind(data)
             .with_context(|| format!("the control socket in {} cannot be made", data.display()))
             .map_err(StartError::Other)?;

@@ -326,17 +326,7 @@ pub fn status(out: &mut Vec<u8>, name: &str, items: &[(StatusItem, Option<u64>)]
     mailbox(out, name);
     out.extend_from_slice(b" (");
     for (i, (item, value)) in items.iter().enumerate() {
-        let word = match item {
-            StatusItem::Messages => "MESSAGES",
-            StatusItem::Recent => "RECENT",
-            StatusItem::UidNext => "UIDNEXT",
-            StatusItem::UidValidity => "UIDVALIDITY",
-            StatusItem::Unseen => "UNSEEN",
-            StatusItem::Deleted => "DELETED",
-            StatusItem::Size => "SIZE",
-            StatusItem::HighestModSeq => "HIGHESTMODSEQ",
-            StatusItem::AppendLimit => "APPENDLIMIT",
-        };
+        let word = item.as_str();
         put!(out, "{}{word} ", if i > 0 { " " } else { "" });
         match value {
             Some(value) => put!(out, "{value}"),
@@ -365,7 +355,7 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
     out.extend_from_slice(b")\r\n");
 }
 
-/// `* SEARCH …`; the mod-sequence is written only behind a result [S-92, S-93].
+/// `* SEARCH …`, of numbers or of UIDs [S-95], in one line [S-96]; the mod-sequence is written only behind a result [S-92, S-93].
 pub fn search(out: &mut Vec<u8>, numbers: impl Iterator<Item = u32>, mod_seq: Option<ModSeq>) {
     out.extend_from_slice(b"* SEARCH");
     let before = out.len();

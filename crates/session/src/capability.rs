@@ -42,7 +42,7 @@ impl Shared {
     }
 
     /// Whether mailboxes have mod-sequences for clients: QRESYNC alone is enough [S-4]. Without either,
-    /// every mailbox is one that answers NOMODSEQ [S-7].
+    /// every mailbox is one that answers NOMODSEQ [S-7, S-36].
     pub(crate) fn has_mod_seqs(&self) -> bool {
         self.offers("CONDSTORE") || self.offers("QRESYNC")
     }

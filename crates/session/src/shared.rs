@@ -41,6 +41,9 @@ pub struct Config {
     pub stores_in_flight_max: usize,
     /// Messages in one APPEND (RFC 3502).
     pub append_messages_max: usize,
+    /// Messages that are gone and that a client's commands have not let the server tell it of. A client that
+    /// lags further is sent away, since its view keeps them in memory.
+    pub held_back_max: u64,
 }
 
 impl Default for Config {
@@ -59,6 +62,7 @@ impl Default for Config {
             bad_commands_max: 20,
             stores_in_flight_max: 64,
             append_messages_max: 1000,
+            held_back_max: 100_000,
         }
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct View {
     /// The UIDs that are `\Recent` in this session.
     recent: UidSet,
     keywords_told: usize,
+    /// Messages that are gone and still numbered: what a lagging client makes the server remember.
+    held_back: u64,
 }
 
 impl View {
@@ -73,6 +75,7 @@ impl View {
             sent: 0,
             recent,
             keywords_told: state.keywords().names().count(),
+            held_back: 0,
             mailbox,
             state,
         }
@@ -125,6 +128,11 @@ impl View {
         ModSeq::new(value).unwrap_or(ModSeq::MIN)
     }
 
+    /// How many messages are gone and still numbered.
+    pub(crate) fn held_back(&self) -> u64 {
+        self.held_back
+    }
+
     /// Notes that a MODSEQ goes out, for [`View::settle`].
     pub(crate) fn note_sent(&mut self, mod_seq: ModSeq) {
         self.sent = self.sent.max(mod_seq.value());
@@ -160,6 +168,7 @@ impl View {
         if set.number_max() > exists || (set.has_star() && exists == 0) {
             return None;
         }
+        // `$` stands in every set [S-54, S-86].
         match set.resolve(exists) {
             Some(numbers) => Some(self.numbering.uids_of_seqs(&numbers)),
             None => Some(self.saved.clone()),

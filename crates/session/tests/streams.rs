@@ -11,7 +11,7 @@
 mod runner;
 
 use runner::here::Server;
-use session::{Closed, Session, Sink};
+use session::{Closed, Config, Session, Sink};
 
 /// A sink that sends when asked, and remembers how much it ever held.
 #[derive(Default)]
@@ -264,4 +264,19 @@ fn field_names_of_any_octets_come_back_as_they_were_asked_for() {
     let expected =
         b"* 1 FETCH (BODY[HEADER.FIELDS ({3}\r\n\xff\r\n \"a\\\"b\" \"\")] {2}\r\n\r\n)\r\nd OK";
     assert!(sent.starts_with(expected), "{}", String::from_utf8_lossy(&sent));
+}
+
+#[test]
+fn a_client_that_lags_too_far_is_sent_away() {
+    let server = Server::with(Config { held_back_max: 2, ..Config::default() });
+    let (mut slow, mut other) = (selected(&server), selected(&server));
+    say(
+        &server,
+        &mut other,
+        "a APPEND INBOX {4+}\r\na: b {4+}\r\na: b {4+}\r\na: b {4+}\r\na: b\r\n".as_bytes(),
+    );
+    say(&server, &mut slow, b"b NOOP\r\n");
+    say(&server, &mut other, b"c STORE 1:3 +FLAGS (\\Deleted)\r\nd EXPUNGE\r\n");
+    let answer = text(&say(&server, &mut slow, b"e FETCH 4 (FLAGS)\r\n"));
+    assert!(answer.contains("* BYE [LIMIT]") && !answer.contains("e OK"), "{answer}");
 }

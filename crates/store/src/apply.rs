@@ -57,7 +57,8 @@ impl MailboxState {
         Ok(Delta::new(next, self.uid_next, recent))
     }
 
-    /// STORE: sorts the messages and makes the delta, `None` when nothing changes [S-13].
+    /// STORE: sorts the messages and makes the delta, `None` when nothing changes [S-13, S-55]. One that fails
+    /// its condition stops none of the others [S-65].
     pub(crate) fn store_flags(
         &self,
         recent: u32,
@@ -97,6 +98,7 @@ impl MailboxState {
             }
         }
         let found = sorted.changed.union(&sorted.unchanged).union(&sorted.failed);
+        // What is not there has not failed [S-71].
         sorted.missing = store.uids.difference(&found);
         if runs.is_empty() {
             return Ok((None, sorted));
@@ -107,7 +109,7 @@ impl MailboxState {
         Ok((Some(delta), sorted))
     }
 
-    /// APPEND and delivery.
+    /// APPEND and delivery: one mod-sequence above all before, for the messages and their flags [S-14].
     pub(crate) fn append(
         &self,
         recent: u32,
@@ -151,7 +153,7 @@ impl MailboxState {
         self.remove(recent, gone)
     }
 
-    /// Removes these messages: `None` when there are none.
+    /// Removes these messages, with a mod-sequence of their own [S-136]: `None` when there are none.
     pub(crate) fn remove(&self, recent: u32, uids: UidSet) -> Result<Option<Delta>, Error> {
         if uids.is_empty() {
             return Ok(None);

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - Changes are applied in the order in which they were submitted, each to the state that the one before
 //!   left [H2].
+//! - A change, its mod-sequence and its expunge record are one durable step [S-173].
 //! - Nothing is published or answered before the commit is durable [H1]; nothing is answered NO whose
 //!   outcome is unknown.
 //! - Folds ride along; they change no state.

@@ -26,7 +26,8 @@ pub(crate) struct Affected {
 }
 
 impl Affected {
-    /// Whether the STORE may be done to this message [S-62].
+    /// Whether the STORE may be done to this message [S-62]. That a flag is already as wanted makes no
+    /// difference: whoever asks did not know it [S-81].
     ///
     /// - `FLAGS` (replace) and anything that names `\Deleted` is about the whole message: its MODSEQ counts.
     /// - `±FLAGS` with keywords: the greatest item of all keywords counts, since workers claim with keywords

@@ -7,7 +7,7 @@
 //!   failed, never pass one that must fail.
 //!
 //! # Standards
-//! RFC 7162 §3.1 (a mod-sequence per metadata item is allowed, S-17) and §3.1.12.
+//! RFC 7162 §3.1 (a mod-sequence per metadata item is allowed) [S-17] and §3.1.12.
 
 use crate::engine::BodyId;
 use crate::flags::{FlagBit, FlagSet};
@@ -147,6 +147,7 @@ mod tests {
 
     #[test]
     fn an_item_is_the_last_real_change_else_the_arrival() {
+        // [S-17]
         let m = message();
         let seen = FlagBit::system(SystemFlag::Seen);
         assert_eq!(m.item(seen).value(), 5);

@@ -18,11 +18,16 @@ use std::sync::atomic::AtomicBool;
 pub struct Receiver {
     store: Store,
     writer: Box<dyn BodyWriter>,
+    /// All octets so far, as long as they are few: then nothing must be read back.
+    octets: Option<Vec<u8>>,
 }
+
+/// Up to this many octets a message is placed and looked at where it arrives; a longer one where work may block.
+const SMALL_MAX: usize = 64 * 1024;
 
 impl Receiver {
     pub(crate) fn new(store: Store, writer: Box<dyn BodyWriter>) -> Self {
-        Self { store, writer }
+        Self { store, writer, octets: Some(Vec::new()) }
     }
 
     /// Takes the next octets.
@@ -30,7 +35,30 @@ impl Receiver {
     /// # Errors
     /// [`Error::Full`] or [`Error::Broken`].
     pub fn write(&mut self, octets: &[u8]) -> Result<(), Error> {
+        self.octets = self.octets.take().filter(|kept| kept.len() + octets.len() <= SMALL_MAX);
+        if let Some(kept) = &mut self.octets {
+            kept.extend_from_slice(octets);
+        }
         Ok(self.writer.write(octets)?)
+    }
+
+    /// Ends the message: its octets are in place and its structure is known, but it is not durable yet.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Broken`].
+    pub async fn end(self) -> Result<Received, Error> {
+        let Self { store, writer, octets } = self;
+        if let Some(octets) = octets {
+            let body = writer.finish()?;
+            return Ok(received(&store, body, &imap::message::analyse(&octets)));
+        }
+        let inner = store.clone();
+        let place = move || {
+            let body = writer.finish()?;
+            let structure = analyse(inner.body_store(), &body)?;
+            Ok(received(&inner, body, &structure))
+        };
+        store.blocking(place).await
     }
 
     /// Ends the message: when this answers, its octets are durable and its structure is known.
@@ -38,9 +66,10 @@ impl Receiver {
     /// # Errors
     /// [`Error::Full`] or [`Error::Broken`].
     pub async fn finish(self) -> Result<NewBody, Error> {
-        let Self { store, writer } = self;
-        let inner = store.clone();
-        store.blocking(move || finish(&inner, writer)).await
+        let store = self.store.clone();
+        let received = self.end().await?;
+        let mut bodies = store.make_durable(vec![received]).await?;
+        bodies.pop().ok_or(Error::NonExistent)
     }
 }
 
@@ -50,23 +79,42 @@ impl fmt::Debug for Receiver {
     }
 }
 
-fn finish(store: &Store, writer: Box<dyn BodyWriter>) -> Result<NewBody, Error> {
-    let bodies = store.body_store();
-    let body = writer.finish()?;
-    if let Err(error) = bodies.sync() {
-        // Which bodies are on the disk is unknown now: nothing may be written that refers to one [H1].
-        if let EngineError::Broken(why) = &error {
-            store.refuse_writes(why);
-        }
-        return Err(error.into());
+/// A message whose octets are in place and not durable yet: see [`Store::make_durable`].
+#[derive(Debug)]
+pub struct Received {
+    row: BodyRow,
+}
+
+impl Store {
+    /// Makes received messages durable, with one sync for all of them and for whoever asks at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Broken`]: then nothing more can be written.
+    pub async fn make_durable(&self, received: Vec<Received>) -> Result<Vec<NewBody>, Error> {
+        let store = self.clone();
+        let sync = move || {
+            if let Err(error) = store.body_store().sync() {
+                // Which bodies are on the disk is unknown now: nothing may be written that refers to one [H1].
+                if let EngineError::Broken(why) = &error {
+                    store.refuse_writes(why);
+                }
+                return Err(error.into());
+            }
+            Ok(())
+        };
+        self.blocking(sync).await?;
+        let body =
+            |received: Received| NewBody { row: Arc::new(received.row), committed: Arc::default() };
+        Ok(received.into_iter().map(body).collect())
     }
-    let structure = analyse(bodies, &body)?;
+}
+
+fn received(store: &Store, body: BodyRef, structure: &Structure) -> Received {
     let mut w = Writer::default();
     w.byte(1);
     w.wide((u128::from(store.clock().random()) << 64) | u128::from(store.clock().random()));
-    w.octets(&structure.to_bytes());
-    let row = BodyRow { id: store.engine().next_body(), body, meta: w.out };
-    Ok(NewBody { row: Arc::new(row), committed: Arc::default() })
+    w.octets(structure.as_bytes());
+    Received { row: BodyRow { id: store.engine().next_body(), body, meta: w.out } }
 }
 
 fn analyse(bodies: &dyn BodyStore, body: &BodyRef) -> Result<Structure, EngineError> {

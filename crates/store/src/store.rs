@@ -46,7 +46,7 @@ impl Executor for Inline {
 
 /// Time and chance, from outside.
 pub trait Clock: Send + Sync + 'static {
-    /// Seconds since 1970-01-01T00:00:00Z. For dates only: never for mod-sequences [H3].
+    /// Seconds since 1970-01-01T00:00:00Z. For dates only: never for mod-sequences [H3, S-11].
     fn now(&self) -> i64;
     /// 64 random bits.
     fn random(&self) -> u64;

@@ -171,6 +171,22 @@ fn of_racing_claims_exactly_one_wins() {
 }
 
 #[test]
+fn recent_is_no_change() {
+    // [S-18]
+    let house = House::fresh();
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 3);
+    let before = inbox.state();
+    assert_eq!(
+        (inbox.take_recent(3), inbox.take_recent(3)),
+        (0, 3),
+        "the second session gets none"
+    );
+    assert!(Arc::ptr_eq(&before, &inbox.state()));
+}
+
+#[test]
 fn nothing_is_seen_before_it_is_durable() {
     // H1
     let house = House::fresh();
@@ -317,7 +333,7 @@ fn delete_ends_the_mailbox_for_changes_that_wait() {
 /// Random changes with crashes in between: what was acknowledged is there, nothing has gone back.
 #[test]
 fn a_crash_loses_nothing_that_was_acknowledged() {
-    // [S-11] [S-20] [S-173] H1 H3
+    // [S-11] [S-20] [S-172] [S-173] H1 H3
     let options = Options { fold_bytes: 200, mailboxes_kept_max: 2, ..Options::default() };
     let mut dice = Ticks(AtomicU64::new(42));
     let mut roll = move |below: u64| {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use tokio::io::{AsyncWriteExt as _, BufStream};
 use tokio::net::UnixStream;
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::Admin;
@@ -58,7 +59,8 @@ impl Control {
         }
         let opened = tokio::task::block_in_place(|| OpenStore::open(data, None))?;
         let (ours, theirs) = UnixStream::pair().context("a pair of sockets cannot be made")?;
-        let admin = Admin::new(opened.store.clone(), data, Limits::default().message.0);
+        let (evict, _) = broadcast::channel(1);
+        let admin = Admin::new(opened.store.clone(), data, Limits::default().message.0, evict);
         let task = tokio::spawn(admin.converse(theirs));
         Ok(Self { stream: BufStream::new(ours), own: Some((opened, task)) })
     }

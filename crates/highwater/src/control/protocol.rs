@@ -206,6 +206,10 @@ mod tests {
         assert_eq!(receive::<Reply>(&mut input).await.unwrap(), None);
         let long = vec![b' '; 70_000];
         assert!(receive::<Reply>(&mut long.as_slice()).await.is_err());
-        assert!(receive::<Reply>(&mut &b"{\"is\":\"done\",\"x\":1}\n"[..]).await.is_err());
+        assert!(
+            receive::<Reply>(&mut &b"{\"is\":\"failed\",\"why\":\"\",\"x\":1}\n"[..])
+                .await
+                .is_err()
+        );
     }
 }

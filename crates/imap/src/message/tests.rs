@@ -111,7 +111,7 @@ fn odd_addresses_stay_well_formed() {
 #[test]
 fn the_stored_form_comes_back_and_no_cut_is_taken_for_whole() {
     let structure = analyse(MIXED);
-    let bytes = structure.to_bytes();
+    let bytes = structure.as_bytes().to_vec();
     assert_eq!(Structure::from_bytes(&bytes).unwrap(), structure);
     for cut in 0..bytes.len() {
         assert!(Structure::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
@@ -128,7 +128,7 @@ fn deep_and_broken_messages_end() {
     }
     let structure = analyse(&deep);
     assert!(structure.bodystructure().len() < 1_000_000);
-    assert_eq!(Structure::from_bytes(&structure.to_bytes()).unwrap(), structure);
+    assert_eq!(Structure::from_bytes(structure.as_bytes()).unwrap(), structure);
     for odd in [
         b"".as_slice(),
         b"\r\n",
@@ -190,5 +190,34 @@ fn a_filtered_header_ends_as_the_header_does() {
         ("", ""),
     ] {
         assert_eq!(shown(&filter_fields(header.as_bytes(), &names, false)), kept, "{header:?}");
+    }
+}
+
+#[test]
+fn searching_a_deeply_nested_message_needs_no_stack() {
+    let deep = b"Content-Type: message/rfc822\n\n".repeat(100_000);
+    assert!(searchable_text(&deep, true).len() < 10_000);
+    let mut nested = Vec::new();
+    for n in 0..20_000 {
+        let part = format!("Content-Type: multipart/x; boundary={n}\r\n\r\n--{n}\r\n");
+        nested.extend_from_slice(part.as_bytes());
+    }
+    assert!(searchable_text(&nested, true).len() < 10_000);
+}
+
+#[test]
+fn text_in_every_encoding_is_found() {
+    let no_boundary = b"Content-Type: multipart/mixed\r\n\r\nlost\r\n";
+    assert!(searchable_text(no_boundary, false).contains("lost"));
+    for (kind, encoding, body) in [
+        ("text/plain; charset=iso-8859-1", "8bit", b"caf\xe9".as_slice()),
+        ("text/plain; charset=\"UTF-8\"", "Base64", b"Y2Fm\r\nw6k="),
+        ("text/html; charset=iso-8859-15", "quoted-printable", b"c=\r\naf=E9"),
+        ("text/plain", "7bit", "caf\u{e9}".as_bytes()),
+        ("text/plain; charset*=us-ascii''utf-16be", "base64", b"AGMAYQBmAOk="),
+    ] {
+        let head = format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+        let text = searchable_text(&[head.as_bytes(), body].concat(), false);
+        assert!(text.contains("caf\u{e9}"), "{kind} {encoding}: {text:?}");
     }
 }

@@ -3,9 +3,11 @@
 //! # Standards
 //! RFC 2047, RFC 2045 §6; RFC 3501 §6.4.4 (SENTBEFORE and its kin disregard time and zone).
 
-use super::header::{fields, unfold, value};
+use super::header::{Parameters, fields, parameters, slice, unfold, value};
+use super::part::{self, Inner, Part};
 use crate::command::Date;
-use mail_parser::{HeaderName, HeaderValue, MessageParser, PartType};
+use mail_parser::{HeaderName, MessageParser, PartType};
+use std::borrow::Cow;
 
 /// The value of each field with this name, decoded.
 #[must_use]
@@ -14,49 +16,73 @@ pub fn searchable_field(header: &[u8], name: &[u8]) -> Vec<String> {
     named.map(|field| decode_words(&unfold(field.value))).collect()
 }
 
-/// All header fields and all text parts, decoded; `headers` chooses whether headers are in it.
+/// All header fields and all text parts, decoded; `headers` chooses whether the message's own header is in it.
+///
+/// The parts are those of [`super::analyse`], whose nesting is bounded; only one part at a time is decoded.
 #[must_use]
 pub fn searchable_text(octets: &[u8], headers: bool) -> String {
     let mut out = String::new();
-    let parser = MessageParser::new().default_header_text();
-    if let Some(message) = parser.parse(octets) {
-        collect(&message, headers, &mut out, 0);
-    }
+    collect(octets, &part::scan(octets), headers, false, &mut out);
     out
 }
 
-/// How deep messages inside messages are read.
-const DEPTH_MAX: usize = 100;
-
-fn collect(message: &mail_parser::Message<'_>, headers: bool, out: &mut String, depth: usize) {
-    for (index, part) in message.parts.iter().enumerate() {
-        // TEXT looks at every header; BODY leaves out the message's own, not those inside it.
-        if headers || index > 0 || depth > 0 {
-            for header in &part.headers {
-                out.push_str(header.name.as_str());
-                out.push_str(": ");
-                match &header.value {
-                    HeaderValue::Text(text) => out.push_str(text),
-                    // Addresses, dates and the like: as they stand, with their encoded words decoded.
-                    _ => {
-                        let from = usize::try_from(header.offset_start).unwrap_or(usize::MAX);
-                        let to = usize::try_from(header.offset_end).unwrap_or(usize::MAX);
-                        let raw = message.raw_message.get(from..to).unwrap_or_default();
-                        out.push_str(&decode_words(&unfold(raw)));
-                    }
-                }
-                out.push('\n');
-            }
-        }
-        match &part.body {
-            PartType::Text(text) | PartType::Html(text) => {
-                out.push_str(text);
-                out.push('\n');
-            }
-            PartType::Message(inner) if depth < DEPTH_MAX => collect(inner, true, out, depth + 1),
-            _ => {}
+fn collect(octets: &[u8], part: &Part, headers: bool, digest: bool, out: &mut String) {
+    let header = slice(octets, &part.header);
+    if headers {
+        for field in fields(header) {
+            out.push_str(&String::from_utf8_lossy(field.name));
+            out.push_str(": ");
+            out.push_str(&decode_words(&unfold(field.value)));
+            out.push('\n');
         }
     }
+    let kind = part::content_type(header, digest);
+    match &part.inner {
+        // BODY leaves out the message's own header, not those inside it.
+        Inner::Message(inner) => collect(octets, inner, true, false, out),
+        // A multipart in which no part was found is read as it stands.
+        Inner::Multipart(parts)
+            if parts.iter().all(|found| found.header.start == part.body.end) =>
+        {
+            out.push_str(&String::from_utf8_lossy(slice(octets, &part.body)));
+            out.push('\n');
+        }
+        Inner::Multipart(parts) => {
+            let digest = part::is(&kind, "multipart/digest");
+            parts.iter().for_each(|part| collect(octets, part, true, digest, out));
+        }
+        Inner::Leaf if part::has_type(&kind, "text/") => {
+            out.push_str(&decoded(slice(octets, &part.body), header, &kind));
+            out.push('\n');
+        }
+        Inner::Leaf => {}
+    }
+}
+
+/// A text part's body with its transfer encoding and charset decoded.
+fn decoded<'a>(body: &'a [u8], header: &[u8], kind: &Parameters) -> Cow<'a, str> {
+    let encoding = value(header, "Content-Transfer-Encoding").map(|text| parameters(&text).value);
+    let encoding = token(&encoding.unwrap_or_default());
+    let charset = token(&kind.get("charset").unwrap_or_default());
+    let encoded = ["base64", "quoted-printable"].contains(&encoding.as_str());
+    if !encoded && ["", "us-ascii", "utf-8"].contains(&charset.as_str()) {
+        return String::from_utf8_lossy(body);
+    }
+    let mut message = format!("Content-Type: text/plain; charset=\"{charset}\"\r\n").into_bytes();
+    message.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n\r\n").as_bytes());
+    message.extend_from_slice(body);
+    let parsed = MessageParser::default().parse(&message);
+    let text = parsed.as_ref().and_then(|message| match &message.parts.first()?.body {
+        PartType::Text(text) | PartType::Html(text) => Some(text.clone().into_owned()),
+        _ => None,
+    });
+    text.map_or_else(|| String::from_utf8_lossy(body), Cow::Owned)
+}
+
+/// The name of a charset or an encoding in small letters, without what such a name cannot hold.
+fn token(name: &[u8]) -> String {
+    let plain = name.iter().filter(|b| b.is_ascii_alphanumeric() || b"-_.:+".contains(b));
+    plain.map(|b| char::from(b.to_ascii_lowercase())).collect()
 }
 
 /// A field's value with its encoded words decoded (RFC 2047).

@@ -15,7 +15,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 /// `atom-specials`, with what list-mailbox and astring add back decided by the caller.
-fn is_atom_char(b: u8) -> bool {
+pub(crate) fn is_atom_char(b: u8) -> bool {
     b > 0x20 && b < 0x7f && !b"(){%*\"\\]".contains(&b)
 }
 

@@ -160,7 +160,7 @@ fn keyword(c: &mut Cursor<'_>) -> Parsed<Keyword> {
     keyword.ok_or_else(|| DecodeError::new(at, "a keyword of at most 255 octets"))
 }
 
-/// `"MODSEQ" [SP DQUOTE "/flags/" attr-flag DQUOTE SP entry-type-req] SP mod-sequence-valzer` [S-87, S-89]
+/// `"MODSEQ" [SP DQUOTE "/flags/" attr-flag DQUOTE SP entry-type-req] SP mod-sequence-valzer` [S-87, S-88, S-89]
 fn mod_seq(c: &mut Cursor<'_>) -> Parsed<SearchKey> {
     c.space()?;
     let mut item = None;

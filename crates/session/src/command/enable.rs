@@ -7,7 +7,8 @@ use imap::encode;
 
 impl Session {
     /// Switches on what is known, says what *this* command switched on, and passes over the rest. Both
-    /// names in either order mean the same, and QRESYNC brings CONDSTORE along.
+    /// names in either order mean the same, and QRESYNC brings CONDSTORE along. Allowed while a mailbox is
+    /// selected [S-111].
     pub(crate) fn enable<S: Sink>(
         &mut self,
         names: &[String],

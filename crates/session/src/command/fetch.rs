@@ -28,7 +28,7 @@ use store::{Change, MailboxState, Message, Outcome, Pending};
 /// Messages whose structures are read together.
 const CHUNK: usize = 64;
 
-/// What every line of this FETCH holds.
+/// What every line of this FETCH holds: what was asked for, no more [S-32].
 #[derive(Clone, Copy)]
 pub(super) struct Items<'a> {
     pub(super) list: &'a [FetchItem],

@@ -68,6 +68,7 @@ impl Session {
         let view = self.selected()?;
         let last = state.uid_next().saturating_sub(1);
         let everything = UidSet::from_ranges([(1, last)]);
+        // Only those that the client says it knows [S-121].
         let known = match &qresync.known_uids {
             Some(set) => set.resolve(0).unwrap_or_default().intersection(&everything),
             None => everything,
@@ -76,7 +77,7 @@ impl Session {
         if let Some((numbers, uids)) = &qresync.match_data
             && let (Some(numbers), Some(uids)) = (ascending(numbers), ascending(uids))
         {
-            // A sample that restricts expunges only, never flags [S-125].
+            // A sample that restricts expunges only, never flags [S-124, S-125, S-126].
             let from = known_up_to(view, &numbers, &uids).saturating_add(1);
             within = within.intersection(&UidSet::from_ranges([(from, u32::MAX)]));
         }
@@ -104,6 +105,7 @@ impl Session {
     }
 
     /// Writes VANISHED (EARLIER): before any FETCH [S-123, S-129], and no line when nothing vanished [S-133].
+    /// It changes no number and no count [S-135].
     pub(crate) async fn tell_vanished<S: Sink>(
         &mut self,
         within: &UidSet,

@@ -70,6 +70,7 @@ impl Session {
         encode::untagged(out, Status::Ok, Some(&code), "The next UID, or less than it");
         let code = Code::UidValidity(state.uid_validity());
         encode::untagged(out, Status::Ok, Some(&code), "UIDs are valid");
+        // One of the two, always [S-33, S-34].
         let (code, text) = if self.shared.has_mod_seqs() {
             (Code::HighestModSeq(state.highest_mod_seq()), "The highest")
         } else {

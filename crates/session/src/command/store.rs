@@ -143,7 +143,8 @@ impl Session {
         let state = stored.after.clone();
         let mut reply = Reply::ok("Stored").tell(Tell::UpTo { state, expunges, known: touched });
         if !stored.failed.is_empty() {
-            // Message numbers for STORE, UIDs for UID STORE [S-66, S-67, S-68].
+            // With OK, even if all failed [S-69]: message numbers for STORE, UIDs for UID STORE
+            // [S-66, S-67, S-68].
             let failed = &stored.failed;
             let named =
                 if command.uid { failed.clone() } else { view.numbering().seqs_of_uids(failed) };

@@ -3,7 +3,7 @@
 use crate::session::{Reply, Session};
 
 impl Session {
-    /// Leaves the mailbox.
+    /// Leaves the mailbox, without CLOSED: nothing follows that could be mistaken [S-153].
     pub(crate) fn unselect(&mut self) -> Reply {
         self.view = None;
         Reply::ok("Nothing is selected now")

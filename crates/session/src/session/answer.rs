@@ -5,7 +5,7 @@
 
 use super::{Next, Session};
 use crate::refusal::{Kind, Refusal, Stop};
-use crate::shared::{Closed, Sink};
+use crate::shared::{Closed, Event, Sink};
 use crate::view::View;
 use imap::command::Tag;
 use imap::encode::{self, Code, Status};
@@ -158,6 +158,12 @@ impl Session {
         }
         view.tell_numbers(&state, expunges, voice, sink).await?;
         view.tell_flags(&known, voice, sink).await?;
+        if view.held_back() > self.shared.config.held_back_max {
+            self.shared.observer.count(Event::LaggingViewClosed);
+            let text = "Too many messages are gone that could not be told: NOOP tells them";
+            encode::untagged(sink.buffer(), Status::Bye, Some(&Code::Limit), text);
+            return Ok((None, Next::Close));
+        }
         Ok((view.settle(), Next::Read))
     }
 

@@ -34,6 +34,7 @@ impl View {
     ) -> Result<(), Closed> {
         let removed = self.numbering.removed_in(state.tree());
         let told_all = removed.is_empty() || expunges;
+        self.held_back = if told_all { 0 } else { removed.len() };
         if expunges && !removed.is_empty() {
             self.tell_removed(&removed, voice, sink).await?;
         }
@@ -113,7 +114,8 @@ impl View {
         Ok(())
     }
 
-    /// One unsolicited FETCH for a message, by the number that this client has for it [S-31, S-51].
+    /// One unsolicited FETCH for a message, by the number that this client has for it [S-31, S-51];
+    /// MODSEQ only to those who asked for mod-sequences [S-30, S-56].
     pub(crate) fn tell_message<S: Sink>(
         &mut self,
         message: &Message,

@@ -90,6 +90,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(without: Vec<String>) -> Self {
+        Self::with(Config { without, ..Config::default() })
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
         let engine = Arc::new(store::memory::Memory::new());
         let bodies = Arc::new(store::memory::MemoryBodies::new()) as Arc<dyn BodyStore>;
         let clock = Arc::new(Ticks(AtomicI64::new(1_700_000_000), AtomicU64::new(7)));
@@ -98,7 +102,6 @@ impl Server {
             Store::open(engine, bodies, Arc::new(Inline), clock, Options::default());
         let account = drive(store.create_account("alex", Vec::new()), &committer).unwrap();
         let identity = Identity { name: "alex".into(), account };
-        let config = Config { without, ..Config::default() };
         let shared = Shared {
             store,
             authenticator: Arc::new(OneUser(identity)),
