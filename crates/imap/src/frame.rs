@@ -224,7 +224,11 @@ impl Framer {
                     Step::Wait => return None,
                     Step::Again => {}
                 },
-                State::Raw => return self.raw(),
+                State::Raw => match self.raw() {
+                    Step::Give(frame) => return Some(frame),
+                    Step::Wait => return None,
+                    Step::Again => {}
+                },
                 State::Literal { left } => self.literal(left)?,
                 State::Message { left } => return self.message(left),
                 State::BehindMessage => match self.behind_message() {
@@ -448,16 +452,21 @@ impl Framer {
         }
     }
 
-    fn raw(&mut self) -> Option<Frame> {
+    fn raw(&mut self) -> Step {
         let line = self.take_line();
         if self.is_too_long(0, line.as_deref()) {
-            return Some(self.fail("a shorter line", true));
+            return Step::Give(self.fail("a shorter line", true));
         }
         let Some(line) = line else {
             self.state = State::Raw;
-            return None;
+            return Step::Wait;
         };
-        Some(Frame::Line(Bytes::copy_from_slice(without_end(&line))))
+        let frame = Frame::Line(Bytes::copy_from_slice(without_end(&line)));
+        match announced_literal(&line).filter(|announced| !announced.synchronising) {
+            // RFC 7888 §4: what was announced follows, and is no command.
+            Some(announced) => self.swallow(announced, frame),
+            None => Step::Give(frame),
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl<'a> FetchLine<'a> {
     /// A section with its octets, NIL when there is no such part.
     pub fn section(&mut self, section: &FetchSection, octets: Option<&[u8]>) -> &mut Self {
         let label = label(section);
-        self.name(&label);
+        self.name(label);
         match octets {
             // A message's octets go out as they are, NUL included [H8]: always a literal.
             Some(octets) if octets.contains(&0) => {
@@ -119,7 +119,7 @@ impl<'a> FetchLine<'a> {
     /// A section as a literal of this length, whose octets the caller writes next.
     pub fn section_literal_header(&mut self, section: &FetchSection, octets: u64) -> &mut Self {
         let label = label(section);
-        self.name(&label);
+        self.name(label);
         put!(self.out, "{{{octets}}}\r\n");
         self
     }
@@ -130,12 +130,12 @@ impl<'a> FetchLine<'a> {
     }
 }
 
-/// The section as the response names it (RFC 3501 §7.4.2).
+/// The section as the response names it (RFC 3501 §7.4.2). Field names may be any octets, in a literal.
 fn label(section: &FetchSection) -> Vec<u8> {
     match section.label {
-        SectionLabel::Rfc822 => return b"RFC822".to_vec(),
-        SectionLabel::Rfc822Header => return b"RFC822.HEADER".to_vec(),
-        SectionLabel::Rfc822Text => return b"RFC822.TEXT".to_vec(),
+        SectionLabel::Rfc822 => return "RFC822".into(),
+        SectionLabel::Rfc822Header => return "RFC822.HEADER".into(),
+        SectionLabel::Rfc822Text => return "RFC822.TEXT".into(),
         SectionLabel::Body => {}
     }
     let mut out = b"BODY[".to_vec();
