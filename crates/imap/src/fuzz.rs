@@ -3,14 +3,29 @@
 //! # Invariants
 //! - None of these fails or panics on any input.
 
-use crate::command::{CommandBody, FetchSection, SectionLabel, SectionText};
+use crate::command::{AppendHead, CommandBody, FetchSection, SectionLabel, SectionText};
 use crate::command_encode::{self, Literals};
 use crate::frame::{Frame, Framer, Limits};
 use crate::lmtp::{self, DotStream};
 use crate::message::{Piece, Structure, analyse, searchable_text};
-use crate::parse::{self, DecodeError};
+use crate::parse::{self, Cursor, DecodeError};
 use crate::response::{self, ResponseFramer, ResponseLimits, Value};
-use crate::{pattern, utf7};
+use crate::{date, pattern, utf7};
+
+/// What an entry point is.
+pub type Entry = fn(&[u8]);
+
+/// All entry points with their names.
+pub const ENTRIES: [(&str, Entry); 8] = [
+    ("commands", commands),
+    ("responses", responses),
+    ("names", names),
+    ("patterns", patterns),
+    ("dates", dates),
+    ("messages", messages),
+    ("structures", structures),
+    ("lmtp", lmtp),
+];
 
 /// Frames and commands: frames do not depend on how the octets are cut, and commands come back when written.
 ///
@@ -22,8 +37,10 @@ pub fn commands(octets: &[u8]) {
     let cut: Vec<&[u8]> = octets.chunks(usize::from(*size).max(1)).collect();
     assert_eq!(whole, frames(&cut), "frames depend on how octets are cut");
     for frame in &whole {
-        if let Frame::Command(command) = frame {
-            check_command(command);
+        match frame {
+            Frame::Command(command) => check_command(command),
+            Frame::Message(start) => check_append_head(&start.head),
+            _ => {}
         }
     }
 }
@@ -45,6 +62,14 @@ fn check_command(octets: &[u8]) {
             assert!(at <= octets.len() && !expected.is_empty(), "an error outside the command");
         }
     }
+}
+
+/// What precedes a message is written and read again as the same.
+fn check_append_head(head: &AppendHead) {
+    let encoded = command_encode::append_head(head, 5, Literals::NonSynchronising);
+    let text = encoded.as_ref().ok().and_then(|encoded| encoded.octets.strip_suffix(b"{5+}\r\n"));
+    let again = text.map(|text| parse::append_head(text, head.first.is_some()));
+    assert_eq!(again.as_ref(), Some(&Ok(head.clone())), "another head");
 }
 
 /// All frames, with messages accepted and their octets joined.
@@ -113,6 +138,54 @@ pub fn names(octets: &[u8]) {
         }
         assert!(pattern::matches("*", &name, '/'), "a name that * does not match");
         assert_eq!(pattern::matches("%", &name, '/'), !name.contains('/'), "% and the delimiter");
+    }
+}
+
+/// Patterns: a pattern and a name, cut at the first NUL, match as the definition says.
+///
+/// # Panics
+/// When that does not hold.
+pub fn patterns(octets: &[u8]) {
+    let text = String::from_utf8_lossy(octets);
+    let Some((pattern, name)) = text.split_once('\0') else { return };
+    let matched = pattern::matches(pattern, name, '/');
+    let (pattern, name): (Vec<_>, Vec<_>) = (pattern.chars().collect(), name.chars().collect());
+    // The definition takes exponential time.
+    if pattern.iter().filter(|ch| matches!(ch, '*' | '%')).count() <= 4 && name.len() <= 20 {
+        assert_eq!(matched, matches_by_definition(&pattern, &name), "another match");
+    }
+}
+
+fn matches_by_definition(pattern: &[char], name: &[char]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, rest) => rest.is_none(),
+        (Some((wild @ ('*' | '%'), behind)), rest) => {
+            let skips = |(ch, after): (&char, &[char])| {
+                (*wild == '*' || *ch != '/') && matches_by_definition(pattern, after)
+            };
+            matches_by_definition(behind, name) || rest.is_some_and(skips)
+        }
+        (Some((wanted, behind)), rest) => {
+            rest.is_some_and(|(ch, after)| ch == wanted && matches_by_definition(behind, after))
+        }
+    }
+}
+
+/// Dates and times: what is read is written as what is read as the same again; days likewise.
+///
+/// # Panics
+/// When that does not hold.
+pub fn dates(octets: &[u8]) {
+    let quoted = [b"\"", octets, b"\""].concat();
+    if let Ok(moment) = date::date_time(&mut Cursor::new(&quoted)) {
+        let mut text = String::new();
+        moment.write(&mut text);
+        let again = date::date_time(&mut Cursor::new(text.as_bytes()));
+        assert_eq!(again, Ok(moment), "another moment");
+    }
+    if let Ok(day) = date::date(&mut Cursor::new(octets)) {
+        let text = day.text().unwrap_or_default();
+        assert_eq!(date::date(&mut Cursor::new(text.as_bytes())), Ok(day), "another day");
     }
 }
 
@@ -256,7 +329,7 @@ mod tests {
 
         #[test]
         fn every_entry_point_holds(octets in octets()) {
-            for entry in [commands, responses, names, messages, structures, lmtp] {
+            for (_, entry) in ENTRIES {
                 entry(&octets);
             }
             structures(&[b"\x01\x00\x00\x00", octets.as_slice()].concat());
