@@ -3,14 +3,16 @@
 //! # Invariants
 //! - None of these fails or panics on any input.
 
-use crate::command::{FetchSection, SectionLabel, SectionText};
+use crate::command::{CommandBody, FetchSection, SectionLabel, SectionText};
+use crate::command_encode::{self, Literals};
 use crate::frame::{Frame, Framer, Limits};
 use crate::lmtp::{self, DotStream};
 use crate::message::{Piece, Structure, analyse, searchable_text};
 use crate::parse::{self, DecodeError};
+use crate::response::{self, ResponseFramer, ResponseLimits, Value};
 use crate::{pattern, utf7};
 
-/// Frames and commands: frames do not depend on how the octets are cut, and an error lies within the command.
+/// Frames and commands: frames do not depend on how the octets are cut, and commands come back when written.
 ///
 /// # Panics
 /// When that does not hold.
@@ -20,11 +22,27 @@ pub fn commands(octets: &[u8]) {
     let cut: Vec<&[u8]> = octets.chunks(usize::from(*size).max(1)).collect();
     assert_eq!(whole, frames(&cut), "frames depend on how octets are cut");
     for frame in &whole {
-        if let Frame::Command(command) = frame
-            && let Err(error) = parse::command(command)
-        {
+        if let Frame::Command(command) = frame {
+            check_command(command);
+        }
+    }
+}
+
+/// What parses is written and parses again as the same; an error lies within the command.
+fn check_command(octets: &[u8]) {
+    match parse::command(octets) {
+        Ok(command) => {
+            // Only a flag that SEARCH MODSEQ names and nobody knows cannot be said again.
+            let Ok(encoded) = command_encode::command(&command, Literals::NonSynchronising) else {
+                assert!(matches!(command.body, CommandBody::Search(_)), "a command that is lost");
+                return;
+            };
+            let line = encoded.octets.strip_suffix(b"\r\n").unwrap_or(&encoded.octets);
+            assert_eq!(parse::command(line), Ok(command), "another command");
+        }
+        Err(error) => {
             let DecodeError { at, expected } = error.error;
-            assert!(at <= command.len() && !expected.is_empty(), "an error outside the command");
+            assert!(at <= octets.len() && !expected.is_empty(), "an error outside the command");
         }
     }
 }
@@ -54,6 +72,34 @@ fn frames(pieces: &[&[u8]]) -> Vec<Frame> {
     frames
 }
 
+/// Responses: they do not depend on how the octets are cut, and an error lies within the response.
+///
+/// # Panics
+/// When that does not hold.
+pub fn responses(octets: &[u8]) {
+    let Some((size, octets)) = octets.split_first() else { return };
+    let limits =
+        ResponseLimits { text_bytes_max: 1000, literal_bytes_max: 500, response_bytes_max: 2000 };
+    let framed = |size: usize| {
+        let mut framer = ResponseFramer::new(limits);
+        let mut framed = Vec::new();
+        for piece in octets.chunks(size) {
+            framer.push(piece);
+            while let Some(response) = framer.next() {
+                framed.push(response);
+            }
+        }
+        framed
+    };
+    let whole = framed(octets.len().max(1));
+    assert_eq!(whole, framed(usize::from(*size).max(1)), "responses depend on how octets are cut");
+    for response in whole.iter().flatten() {
+        if let Err(DecodeError { at, expected }) = response::parse(response) {
+            assert!(at <= response.len() && !expected.is_empty(), "an error outside the response");
+        }
+    }
+}
+
 /// Modified UTF-7: what decodes comes back, and is the only form of its name in printable US-ASCII.
 ///
 /// # Panics
@@ -70,7 +116,8 @@ pub fn names(octets: &[u8]) {
     }
 }
 
-/// Messages: header and body are all of the message, and the stored form comes back.
+/// Messages: header and body are all of the message, its parts lie inside it, what goes on the wire is well formed,
+/// and the stored form comes back.
 ///
 /// # Panics
 /// When that does not hold.
@@ -88,7 +135,42 @@ pub fn messages(octets: &[u8]) {
     };
     let (header, text) = (section(SectionText::Header), section(SectionText::Text));
     assert_eq!((header.start, header.end, text.end), (0, text.start, octets.len() as u64));
+    let envelope = value(structure.envelope());
+    assert_eq!(envelope.list().map(<[Value]>::len), Some(10), "an envelope has ten fields");
+    for body in [structure.body(), structure.bodystructure()] {
+        assert!(value(body).list().is_some(), "a body that is no list");
+    }
+    parts_lie_inside(&structure, &mut Vec::new(), octets.len() as u64, &mut 1000);
     let _ = searchable_text(octets, true);
+}
+
+/// The value that the octets must be.
+fn value(octets: &[u8]) -> Value {
+    let value = Value::parse(octets);
+    assert!(value.is_ok(), "not well formed: {value:?}");
+    value.unwrap_or(Value::Nil)
+}
+
+/// Asks for the parts below this one, up to a number of them.
+fn parts_lie_inside(structure: &Structure, path: &mut Vec<u32>, len: u64, left: &mut usize) {
+    for number in 1.. {
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        path.push(number);
+        let (label, text) = (SectionLabel::Body, SectionText::All);
+        let section = FetchSection { label, part: path.clone(), text, partial: None, peek: true };
+        let found = structure.section(&section);
+        if let Some(Piece::Octets(range)) = &found {
+            assert!(range.start <= range.end && range.end <= len, "a part outside the message");
+            parts_lie_inside(structure, path, len, left);
+        }
+        path.pop();
+        if found.is_none() {
+            return;
+        }
+    }
 }
 
 /// Stored structures: anything may be read back, and what can be is written the same way again.
@@ -150,6 +232,10 @@ mod tests {
             b"&",
             b"-",
             b"MAIL FROM:<a@b> SIZE=1",
+            b"* 1 FETCH (UID 5 FLAGS (\\Seen) MODSEQ (9) BODY[1]<0> {3}\r\n",
+            b"x * VANISHED (EARLIER) 1:5,9\r\n* OK [HIGHESTMODSEQ 5]\r\n",
+            b"* ESEARCH (TAG \"a\") UID ALL 1 MODSEQ 7\r\n",
+            b"* LIST (\\Sent) \"/\" a\r\n* STATUS a (UNSEEN 1)\r\n",
             b"RCPT TO:<",
             b"\r\n.\r\n",
             b"\r\n",
@@ -170,7 +256,7 @@ mod tests {
 
         #[test]
         fn every_entry_point_holds(octets in octets()) {
-            for entry in [commands, names, messages, structures, lmtp] {
+            for entry in [commands, responses, names, messages, structures, lmtp] {
                 entry(&octets);
             }
             structures(&[b"\x01\x00\x00\x00", octets.as_slice()].concat());

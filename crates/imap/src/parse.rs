@@ -22,7 +22,8 @@ use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::number::ModSeqOrZero;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, canonical, is_atom_char};
+pub(crate) use fetch::section_spec;
 use std::borrow::Cow;
 use std::fmt;
 

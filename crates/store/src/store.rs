@@ -21,7 +21,6 @@ use futures_channel::oneshot;
 use imap::set::UidSet;
 use std::fmt;
 use std::future::Future;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -383,15 +382,6 @@ impl Store {
     pub async fn bodies(&self, ids: &[BodyId]) -> Result<Vec<Arc<Body>>, Error> {
         let rows = self.engine().bodies(ids)?;
         rows.into_iter().map(|row| Ok(Arc::new(Body::decode(row)?))).collect()
-    }
-
-    /// Appends the octets of `range` to `into`; a range to the end of the body checks nothing by itself, the
-    /// whole body checks its CRC [H8]. Blocks for as long as the disk takes.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`].
-    pub fn read(&self, body: &BodyRef, range: Range<u64>, into: &mut Vec<u8>) -> Result<(), Error> {
-        Ok(self.body_store().read(body, range, into)?)
     }
 
     /// The UIDs expunged with a mod-sequence greater than `after`, as far back as asked: nothing is ever

@@ -178,6 +178,22 @@ fn a_boundary_may_be_encoded_or_in_pieces() {
 }
 
 #[test]
+fn a_filtered_header_ends_as_the_header_does() {
+    let names = [b"a".to_vec()];
+    for (header, kept) in [
+        ("A: 1\r\nB: 2\r\n\r\n", "A: 1\r\n\r\n"),
+        ("A: 1\nB: 2\n\n", "A: 1\n\n"),
+        ("B: 2\r\nA: 1\r\n\n", "A: 1\r\n\n"),
+        ("B: 2\r\nA: 1", "A: 1"),
+        ("A: 1\r\nB: 2\r\n", "A: 1\r\n"),
+        ("\r\n", "\r\n"),
+        ("", ""),
+    ] {
+        assert_eq!(shown(&filter_fields(header.as_bytes(), &names, false)), kept, "{header:?}");
+    }
+}
+
+#[test]
 fn searching_a_deeply_nested_message_needs_no_stack() {
     let deep = b"Content-Type: message/rfc822\n\n".repeat(100_000);
     assert!(searchable_text(&deep, true).len() < 10_000);

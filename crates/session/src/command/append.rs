@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - Whether the mailbox is there is known before a literal is accepted.
-//! - All messages of one APPEND are added, or none.
+//! - All messages of one APPEND are added, or none; an empty one takes all of them back (RFC 3502).
 //!
 //! # Standards
 //! RFC 4315 §3 (APPENDUID), RFC 7889 (APPENDLIMIT), RFC 4469 §4 (TOOBIG).
@@ -63,6 +63,9 @@ impl Session {
             } else if append.messages.len() >= count_max {
                 let text = format!("One APPEND takes at most {count_max} messages");
                 Some(Refusal::coded(Code::Limit, text))
+            } else if size == 0 {
+                // RFC 3502: an error that must be NO, and how a client takes back what it has begun.
+                Some(Refusal::no("A message without a single octet takes the APPEND back"))
             } else if binary {
                 Some(Refusal::coded(Code::UnknownCte, "Only literals without ~ are taken"))
             } else {
@@ -87,7 +90,7 @@ impl Session {
 
     /// The mailbox to add to.
     async fn append_target(&mut self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
-        let id = self.target(&mailbox.0)?;
+        let id = self.target(mailbox)?;
         self.shared.store.mailbox(id).await.map_err(|error| Refusal::from(error).for_target())?;
         Ok(id)
     }

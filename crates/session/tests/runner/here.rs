@@ -162,7 +162,7 @@ impl Wire for Local {
     }
 
     fn line(&mut self) -> Option<String> {
-        if self.out.is_empty() && self.session.waiting_for().is_some() {
+        if self.out.is_empty() && !self.closed && self.session.waiting_for().is_some() {
             let committer = self.committer.lock().unwrap();
             let next = drive(self.session.push(&mut self.out), &committer).unwrap();
             self.closed = next == Next::Close;
