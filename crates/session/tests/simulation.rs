@@ -17,6 +17,8 @@
 
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "runner/clock.rs"]
+mod clock;
 #[path = "simulation/oracle.rs"]
 mod oracle;
 #[path = "simulation/world.rs"]
