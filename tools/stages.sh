@@ -95,7 +95,8 @@ stage_race() {
     local rounds=250
     [ -z "$LONG" ] || rounds=5000
     tests/race/claim.py --rounds $rounds --seed "$SEED" &&
-        PEER=dovecot tests/race/claim.py --rounds 250 --seed "$SEED" --expect several
+        PEER=dovecot tests/race/claim.py --rounds 250 --seed "$SEED" --expect several &&
+        tests/race/move.py
 }
 
 stage_durability() { tests/durability/check.py ${LONG:+--rounds 100}; }

@@ -8,6 +8,7 @@
     reason = "tests fail loudly, and use a part of the runner"
 )]
 
+#[path = "runner/play.rs"]
 mod runner;
 
 use runner::here::Server;

@@ -12,6 +12,7 @@
     reason = "tests fail loudly"
 )]
 
+#[path = "runner/play.rs"]
 mod runner;
 
 use std::path::{Path, PathBuf};

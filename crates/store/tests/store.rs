@@ -342,6 +342,28 @@ fn rename_inbox_moves_its_messages_and_rename_keeps_everything() {
 }
 
 #[test]
+fn rename_writes_over_nothing() {
+    let house = House::fresh();
+    let account = house.account("ann");
+    for name in ["a", "a/x", "b/x", "c"] {
+        house.create(&account, name);
+    }
+    let rename = |from: &str, to: &str| {
+        let change = AccountChange::Rename { from: from.into(), to: to.into() };
+        house.run(house.store.submit_account(account.id(), change)).map(drop)
+    };
+    assert_eq!(rename("a", "b"), Err(Error::AlreadyExists), "b/x would be lost");
+    assert_eq!(rename("a", "c"), Err(Error::AlreadyExists));
+    assert_eq!(rename("no", "d"), Err(Error::NonExistent));
+    assert!(matches!(rename("a", &"d/".repeat(63)), Err(Error::Cannot(_))));
+    assert!(
+        matches!(rename("a", &format!("d{}", "/d".repeat(62))), Ok(())),
+        "63 levels and one below"
+    );
+    assert_eq!(account.state().mailboxes().filter(|(_, e)| e.id.is_some()).count(), 5);
+}
+
+#[test]
 fn delete_ends_the_mailbox_for_changes_that_wait() {
     // [S-158]
     let house = House::fresh();

@@ -35,6 +35,7 @@ impl Session {
             view.uids_of_uids(&transfer.set)
         } else {
             let uids = view.uids_of_numbers(&transfer.set).ok_or_else(numbers_expected)?;
+            // [S-147]
             let gone = uids.difference(&view.mailbox.state().tree().existing(&uids));
             if !gone.is_empty() && transfer.set != SequenceSet::Saved {
                 let text = "Some of the messages are gone: NOOP tells which";

@@ -8,6 +8,7 @@
     reason = "tests fail loudly, and each uses a part of the runner"
 )]
 
+pub(crate) mod clock;
 pub(crate) mod here;
 pub(crate) mod pattern;
 pub(crate) mod peer;
