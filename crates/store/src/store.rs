@@ -130,6 +130,7 @@ impl fmt::Debug for Committer {
 impl Committer {
     /// Commits until [`Store::shutdown`] and the queue is empty. Blocks.
     pub fn run(self) {
+        let _refuse = RefuseOnPanic(&self.store.inner.batcher);
         while self.store.inner.batcher.wait() {
             self.step();
         }
@@ -156,6 +157,17 @@ impl Committer {
     }
 }
 
+/// Should the committer fall, whoever waits and whoever comes is told, rather than left waiting.
+struct RefuseOnPanic<'a>(&'a Batcher);
+
+impl Drop for RefuseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.refuse_from_now_on("the committer ended by a fault of the program");
+        }
+    }
+}
+
 /// A change on its way; ready with its outcome once that is durable. The change happens whether or not this
 /// is awaited.
 pub struct Pending {
@@ -166,9 +178,9 @@ impl Future for Pending {
     type Output = Result<Outcome, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.reply)
-            .poll(context)
-            .map(|reply| reply.unwrap_or(Err(Error::ShuttingDown)))
+        // Dropped without an answer: the committer fell, and what became of the change is unknown [H1].
+        let fell = || Err(Error::Broken("the committer ended by a fault of the program".into()));
+        Pin::new(&mut self.reply).poll(context).map(|reply| reply.unwrap_or_else(|_| fell()))
     }
 }
 
