@@ -4,8 +4,8 @@
 
 STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs faults)
 declare -A BUDGET=(
-    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=20 [simulation]=40
-    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=50 [faults]=10
+    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=30 [simulation]=40
+    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
     [fmt]="every file is formatted by rustfmt"
@@ -76,9 +76,13 @@ stage_unit() {
 
 stage_contract() { cargo test -q -p highwater-store --test contract; }
 
+highwater_binary() { # the absolute path of the release build
+    echo "${HIGHWATER_BIN:-$(cd "$target" && pwd)/release/highwater}"
+}
+
 stage_transcripts() {
     cargo test -q -p highwater-session --test transcripts &&
-        tests/with-server cargo test -q -p highwater-session --test transcripts every_transcript_holds
+        PEER=$(highwater_binary) cargo test -q -p highwater-session --test transcripts every_transcript_holds
 }
 
 stage_simulation() {
@@ -91,7 +95,8 @@ stage_race() {
     local rounds=250
     [ -z "$LONG" ] || rounds=5000
     tests/race/claim.py --rounds $rounds --seed "$SEED" &&
-        PEER=dovecot tests/race/claim.py --rounds 250 --seed "$SEED" --expect several
+        PEER=dovecot tests/race/claim.py --rounds 250 --seed "$SEED" --expect several &&
+        tests/race/move.py
 }
 
 stage_durability() { tests/durability/check.py ${LONG:+--rounds 100}; }

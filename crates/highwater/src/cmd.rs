@@ -2,6 +2,7 @@
 
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod mailbox;
 pub(crate) mod serve;
 pub(crate) mod user;
 
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     /// Add, list, change and delete accounts.
     #[command(subcommand)]
     User(user::User),
+    /// Change settings of mailboxes.
+    #[command(subcommand)]
+    Mailbox(mailbox::Mailbox),
     /// Take mail from mbox files and Maildirs into an account.
     Import(import::Import),
     /// Write an account's mail into mbox files or a Maildir.

@@ -20,7 +20,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use store::{AccountId, AccountRow, Error, Store};
+use store::{AccountId, AccountRow, Change, Error, Store};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
@@ -148,6 +148,9 @@ impl Admin {
                 self.change(&name, |record| record.disabled = disabled).await
             }
             Request::UserList => self.list(stream).await,
+            Request::MailboxConfigure { user, mailbox, conflicts_by_message } => {
+                self.configure(&user, &mailbox, conflicts_by_message).await
+            }
             Request::Import { user } => self.import(&user, stream).await,
             Request::Export { user, mailbox } => {
                 self.export(&user, mailbox.as_deref(), stream).await
@@ -220,6 +223,17 @@ impl Admin {
         if let Err(error) = removed {
             tracing::warn!(%error, "the account's import journal could not be removed");
         }
+        Ok(())
+    }
+
+    async fn configure(&self, user: &str, name: &str, by_message: bool) -> Result<(), Failure> {
+        let (user, row) = self.row(user).await?;
+        let state = self.store.account(row.id).await?.state();
+        let mailbox = state.mailbox(name).and_then(|entry| entry.id).ok_or_else(|| {
+            refused(format!("`{user}` has no mailbox `{name}`: names are as LIST shows them"))
+        })?;
+        let change = Change::Configure { mailbox, conflicts_by_message: by_message };
+        self.store.submit(change).await?;
         Ok(())
     }
 

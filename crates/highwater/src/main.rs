@@ -87,6 +87,10 @@ async fn obey(command: Command) -> Result<(), Failure> {
             log_from(Level::Warn);
             user.run().await
         }
+        Command::Mailbox(mailbox) => {
+            log_from(Level::Warn);
+            mailbox.run().await
+        }
         Command::Import(import) => {
             log_from(Level::Warn);
             import.run().await

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use store::embedded::{Embedded, OpenError};
-use store::engine::{BodyStore as _, Engine, EngineError};
+use store::engine::Engine;
 use store::segments::{self, Maintained, Segments};
 use store::{BatchReport, Clock, Executor, Options, Store};
 use tokio::runtime::Handle;
@@ -39,9 +39,6 @@ pub(crate) fn directory(location: &str) -> Result<PathBuf, String> {
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often space is given back.
 const BETWEEN: Duration = Duration::from_secs(60 * 60);
-/// Bodies given back at once.
-const RECLAIMED_MAX: usize = 1000;
-
 /// A store with its committer.
 pub(crate) struct OpenStore {
     /// The store.
@@ -85,10 +82,11 @@ impl OpenStore {
     /// From now on gives the space of deleted messages back, in a thread of its own.
     pub(crate) fn keep(&mut self) -> std::io::Result<()> {
         let (stop, stopped) = mpsc::channel();
-        let (engine, bodies) = (Arc::clone(&self.engine), self.bodies.clone());
+        let (store, engine) = (self.store.clone(), Arc::clone(&self.engine));
+        let bodies = self.bodies.clone();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
             while stopped.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
-                match reclaim(&engine, &bodies, GRACE) {
+                match reclaim(&store, &engine, &bodies, GRACE) {
                     Ok(done) if done == Reclaimed::default() => {}
                     Ok(done) => tracing::info!(?done, "space was given back"),
                     Err(error) => tracing::error!(%error, "space could not be given back"),
@@ -124,31 +122,17 @@ struct Reclaimed {
     files: Maintained,
 }
 
-/// Gives back the space of bodies that nothing has referred to for so long.
+/// Gives back the space of bodies that nothing has referred to for so long, and of files with little left.
 fn reclaim(
+    store: &Store,
     engine: &Embedded,
     bodies: &Segments,
     grace: Duration,
-) -> Result<Reclaimed, EngineError> {
-    let before = System.now() - i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
-    let mut done = Reclaimed::default();
-    loop {
-        let rows = engine.reclaimable(before, RECLAIMED_MAX)?;
-        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-        let forgotten = engine.forget_bodies(&ids)?;
-        if forgotten.is_empty() {
-            break;
-        }
-        let refs: Vec<_> = rows
-            .into_iter()
-            .filter(|row| forgotten.contains(&row.id))
-            .map(|row| row.body)
-            .collect();
-        bodies.reclaim(&refs)?;
-        done.bodies += refs.len();
-    }
-    done.files = segments::maintain(engine, bodies, before)?;
-    Ok(done)
+) -> Result<Reclaimed, store::Error> {
+    let grace = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+    let given_back = store.reclaim(grace)?;
+    let files = segments::maintain(engine, bodies, store.now().saturating_sub(grace))?;
+    Ok(Reclaimed { bodies: given_back, files })
 }
 
 /// Runs the store's blocking work on the runtime's threads for that.
@@ -206,9 +190,9 @@ mod tests {
         }
         let expunged = store.submit(Change::Expunge { mailbox, uids: None }).await;
         assert!(matches!(expunged, Ok(Outcome::Expunged(_))));
-        assert_eq!(reclaim(&opened.engine, &opened.bodies, GRACE).unwrap().bodies, 0);
+        assert_eq!(reclaim(&store, &opened.engine, &opened.bodies, GRACE).unwrap().bodies, 0);
         // The clock counts whole seconds: the moment must be past.
-        let past = |grace| reclaim(&opened.engine, &opened.bodies, grace).unwrap().bodies;
+        let past = |grace| reclaim(&store, &opened.engine, &opened.bodies, grace).unwrap().bodies;
         let mut given_back = past(Duration::ZERO);
         while given_back == 0 {
             tokio::task::yield_now().await;

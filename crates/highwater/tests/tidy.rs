@@ -1,5 +1,5 @@
-//! Rules about the source itself: the walls between crates, what files look like, and that the table of
-//! requirements, the code and the tests agree.
+//! Rules about the source itself: the walls between crates, what files look like, that the table of
+//! requirements, the code and the tests agree, and that links lead somewhere.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,32 +13,63 @@ use std::path::{Path, PathBuf};
 /// Lines in a source file, its tests not counted.
 const LINES_MAX: usize = 600;
 
-/// Which crates each crate may name, tests included.
-const ARROWS: [(&str, &[&str]); 4] = [
+/// Requirements of servers and of clients in docs/rfc7162.md.
+const SERVER_RULES: u32 = 174;
+const CLIENT_RULES: u32 = 36;
+
+/// Which crates each crate may name, tests included. Not all of them need exist.
+const ARROWS: [(&str, &[&str]); 6] = [
     ("imap", &[]),
     ("store", &["imap"]),
+    ("store-postgres", &["imap", "store"]),
     ("session", &["imap", "store"]),
-    ("highwater", &["imap", "store", "session"]),
+    ("client", &["imap"]),
+    ("highwater", &["imap", "store", "store-postgres", "session", "client"]),
 ];
+
+/// Where what people wrote is kept.
+const FOLDERS: [&str; 5] = ["bench", "crates", "docs", "tests", "tools"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
 }
 
-/// The files below a folder with one of these endings.
-fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+/// The files below a folder, hidden ones left out.
+fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_dir() && !hidden && !path.ends_with("target") {
-            found.extend(files(&path, endings));
-        } else if path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending)) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') || ["target", "__pycache__", "node_modules"].contains(&&*name) {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
             found.push(path);
         }
     }
     found.sort();
     found
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|e| e == ending)
+}
+
+fn sources() -> impl Iterator<Item = PathBuf> {
+    files(&root().join("crates")).into_iter().filter(|path| has_ending(path, "rs"))
+}
+
+/// Every file that somebody wrote and that is text, with what stands in it; this one left out.
+fn everything() -> Vec<(PathBuf, String)> {
+    let top = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
+    let mut all: Vec<PathBuf> = top.filter(|path| path.is_file()).collect();
+    all.retain(|path| !path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')));
+    all.extend(FOLDERS.iter().flat_map(|folder| files(&root().join(folder))));
+    all.retain(|path| !path.ends_with(file!()) && !path.ends_with("Cargo.lock"));
+    let text = |path: PathBuf| std::fs::read_to_string(&path).ok().map(|text| (path, text));
+    all.into_iter().filter_map(text).collect()
 }
 
 fn read(path: &Path) -> String {
@@ -53,27 +84,57 @@ fn assert_none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
 }
 
+const TESTS_BEGIN: &str = "#[cfg(test)]\nmod tests {";
+
 /// The source before its unit tests.
 fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+    text.split(TESTS_BEGIN).next().unwrap_or(text)
+}
+
+/// What tests there are in a file: all of it when it is made of tests.
+fn tests_of<'a>(path: &Path, text: &'a str) -> &'a str {
+    let all = !shown(path).contains("/src/") || path.ends_with("tests.rs");
+    if all { text } else { text.split_once(TESTS_BEGIN).map_or("", |(_, tests)| tests) }
+}
+
+/// The crates of this workspace that a manifest names, under whatever name and for whatever purpose.
+fn named_crates(manifest: &toml::Table) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (key, value) in manifest {
+        let Some(table) = value.as_table() else { continue };
+        if !key.ends_with("dependencies") {
+            found.extend(named_crates(table)); // [target.'…'.dependencies]
+            continue;
+        }
+        for (name, how) in table {
+            let told = |what| how.get(what).and_then(toml::Value::as_str);
+            let path = told("path").and_then(|path| path.rsplit('/').next());
+            let package = told("package").unwrap_or(name);
+            found.extend(
+                [Some(package), path]
+                    .into_iter()
+                    .flatten()
+                    .map(|name| name.strip_prefix("highwater-").unwrap_or(name).to_owned()),
+            );
+        }
+    }
+    found
 }
 
 #[test]
 fn crates_know_only_those_below_them() {
-    let there: BTreeSet<String> = std::fs::read_dir(root().join("crates"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    let known: BTreeSet<String> = ARROWS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(there, known, "every crate has its arrows stated here");
     let mut wrong = Vec::new();
-    for (name, may) in ARROWS {
-        let manifest = read(&root().join("crates").join(name).join("Cargo.toml"));
-        for (other, _) in ARROWS {
-            let names = |line: &str| {
-                line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} "))
-            };
-            if manifest.lines().any(names) && !may.contains(&other) {
+    for entry in std::fs::read_dir(root().join("crates")).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((_, may)) = ARROWS.iter().find(|(known, _)| *known == name) else {
+            wrong.push(format!("{name} has no arrows stated here"));
+            continue;
+        };
+        let manifest: toml::Table = read(&folder.join("Cargo.toml")).parse().unwrap();
+        for other in named_crates(&manifest) {
+            let ours = ARROWS.iter().any(|(known, _)| *known == other);
+            if ours && !may.contains(&other.as_str()) {
                 wrong.push(format!("{name} names {other}"));
             }
         }
@@ -84,49 +145,72 @@ fn crates_know_only_those_below_them() {
 #[test]
 fn every_file_says_what_it_is_for_and_fits_in_a_head() {
     let mut wrong = Vec::new();
-    for path in files(&root().join("crates"), &["rs"]) {
+    for path in sources() {
         let text = read(&path);
         if !text.starts_with("//!") {
             wrong.push(format!("{} does not begin with //!", shown(&path)));
         }
         let lines = without_tests(&text).lines().count();
-        let source = shown(&path).contains("/src/");
-        if source && lines > LINES_MAX {
+        if shown(&path).contains("/src/") && lines > LINES_MAX {
             wrong.push(format!("{} has {lines} lines, {LINES_MAX} at most", shown(&path)));
         }
-        if path.ends_with("mod.rs") && source {
+        if path.ends_with("mod.rs") {
             wrong.push(format!("{} is to be named after its module", shown(&path)));
         }
     }
     assert_none("files", &wrong);
 }
 
+/// The lines of a text that one of these words stands in, with where they are.
+fn lines_with(path: &Path, text: &str, words: &[&str]) -> Vec<String> {
+    let there = |line: &str| words.iter().any(|word| line.contains(word));
+    let lines = text.lines().enumerate().filter(|(_, line)| there(line));
+    lines.map(|(at, line)| format!("{}:{}: {}", shown(path), at + 1, line.trim())).collect()
+}
+
 #[test]
 fn nothing_is_left_open() {
-    let here = Path::new(file!()).file_name().unwrap();
     let words = ["todo!(", "unimplemented!(", "TODO", "FIXME", "XXX:", "#[ignore"];
+    let everything = everything();
+    let open = everything.iter().flat_map(|(path, text)| lines_with(path, text, &words));
+    assert_none("left open", &open.collect::<Vec<_>>());
+}
+
+#[test]
+fn no_test_waits_on_time() {
+    let words = ["sleep(", "sleep_until(", "sleep_ms("];
     let mut wrong = Vec::new();
-    for path in files(&root().join("crates"), &["rs"]) {
-        let text = read(&path);
-        let is_test = shown(&path).contains("/tests/");
-        for (number, line) in text.lines().enumerate().filter(|_| path.file_name() != Some(here)) {
-            let open = words.iter().any(|word| line.contains(word));
-            let waits = is_test && (line.contains("sleep(") || line.contains("sleep_until("));
-            if open || waits {
-                wrong.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
+    for (path, text) in everything().iter().filter(|(path, _)| has_ending(path, "rs")) {
+        wrong.extend(lines_with(path, tests_of(path, text), &words));
+    }
+    assert_none("tests that wait on time", &wrong);
+}
+
+#[test]
+fn nothing_names_a_place_on_one_machine() {
+    let mut wrong = Vec::new();
+    for (path, text) in everything() {
+        for place in ["/home/", "/root/", "/Users/", "/work/"] {
+            // The beginning of a path, not a folder within one.
+            let begins = |at: usize| {
+                let before = text.get(..at).and_then(|before| before.chars().next_back());
+                !before.is_some_and(|c| c.is_alphanumeric() || "._-~}".contains(c))
+            };
+            if text.match_indices(place).any(|(at, _)| begins(at)) {
+                wrong.push(format!("{}: {place}", shown(&path)));
             }
         }
     }
-    assert_none("left open, or waiting on time", &wrong);
+    assert_none("places on one machine", &wrong);
 }
 
-/// The requirement ids between brackets: `[S-12]`, `[H3, S-11]`.
+/// The requirement ids between brackets: `[S-n]`, `[H3, S-n]`, `[C-n]`.
 fn ids(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for part in text.split('[').skip(1) {
         let Some((inside, _)) = part.split_once(']') else { continue };
         for word in inside.split([',', ' ']) {
-            let number = word.strip_prefix("S-").unwrap_or_default();
+            let number = word.strip_prefix("S-").or(word.strip_prefix("C-")).unwrap_or_default();
             if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
                 found.insert(word.to_owned());
             }
@@ -144,7 +228,8 @@ struct Row {
 
 fn table() -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
-    for line in read(&root().join("docs/rfc7162.md")).lines().filter(|l| l.starts_with("| S-")) {
+    let is_row = |line: &&str| line.starts_with("| S-") || line.starts_with("| C-");
+    for line in read(&root().join("docs/rfc7162.md")).lines().filter(is_row) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         let [id, _, _, state, code, tests] = cells.as_slice() else { panic!("six cells: {line}") };
         let row = Row { state: (*state).to_owned(), code: links(code), tests: links(tests) };
@@ -159,33 +244,45 @@ fn links(text: &str) -> Vec<String> {
     targets.map(str::to_owned).collect()
 }
 
-#[test]
-fn table_code_and_tests_agree() {
-    let rows = table();
-    let all: Vec<String> = (1..=174).map(|n| format!("S-{n}")).collect();
-    assert!(all.iter().all(|id| rows.contains_key(id)), "every requirement has its row");
+/// What is wrong with a row, its files read.
+fn faults(id: &String, row: &Row) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (id, row) in &rows {
-        let done = row.state == "done";
-        if !done && row.state.strip_prefix("not applicable: ").is_none_or(str::is_empty) {
-            wrong.push(format!("{id}: the state is neither done nor argued: {}", row.state));
-        }
-        if done && (row.code.is_empty() || row.tests.is_empty()) {
-            wrong.push(format!("{id} is done and names no code or no test"));
-        }
-        for (place, is_code) in
-            row.code.iter().map(|p| (p, true)).chain(row.tests.iter().map(|p| (p, false)))
-        {
-            let text = read(&root().join("docs").join(place));
-            let text = if is_code { without_tests(&text) } else { text.as_str() };
-            if !ids(text).contains(id) {
-                wrong.push(format!("{id} is not in {place}"));
+    let done = row.state == "done";
+    let argued = ["not applicable: ", "not yet: "]
+        .iter()
+        .any(|what| row.state.strip_prefix(what).is_some_and(|why| !why.is_empty()));
+    if !done && !argued {
+        wrong.push(format!("{id}: the state is neither done nor argued: {}", row.state));
+    }
+    if done && (row.code.is_empty() || row.tests.is_empty()) {
+        wrong.push(format!("{id} is done and names no code or no test"));
+    }
+    for (places, are_code) in [(&row.code, true), (&row.tests, false)] {
+        for place in places {
+            let path = root().join("docs").join(place).canonicalize().unwrap_or_default();
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let part = if are_code { without_tests(&text) } else { tests_of(&path, &text) };
+            if !ids(part).contains(id) {
+                let what = if are_code { "code" } else { "tests" };
+                wrong.push(format!("{id} is not in the {what} of {place}"));
             }
         }
     }
-    for path in files(&root().join("crates"), &["rs", "txt"]) {
-        for id in ids(&read(&path)).difference(&rows.keys().cloned().collect()) {
-            wrong.push(format!("{} names {id}, which has no row", shown(&path)));
+    wrong
+}
+
+#[test]
+fn table_code_and_tests_agree() {
+    let rows = table();
+    let server = (1..=SERVER_RULES).map(|n| format!("S-{n}"));
+    let client = (1..=CLIENT_RULES).map(|n| format!("C-{n}"));
+    let missing: Vec<String> = server.chain(client).filter(|id| !rows.contains_key(id)).collect();
+    assert_none("requirements without a row", &missing);
+    let mut wrong: Vec<String> = rows.iter().flat_map(|(id, row)| faults(id, row)).collect();
+    for path in files(&root().join("crates")) {
+        if has_ending(&path, "rs") || has_ending(&path, "txt") {
+            let unknown = ids(&read(&path)).into_iter().filter(|id| !rows.contains_key(id));
+            wrong.extend(unknown.map(|id| format!("{} names {id}: no such row", shown(&path))));
         }
     }
     assert_none("requirements", &wrong);
@@ -194,14 +291,12 @@ fn table_code_and_tests_agree() {
 #[test]
 fn links_of_the_documents_lead_somewhere() {
     let mut wrong = Vec::new();
-    let mut documents = files(&root().join("docs"), &["md"]);
-    documents.extend(std::fs::read_dir(root()).unwrap().map(|e| e.unwrap().path()));
-    for path in documents.into_iter().filter(|p| p.extension().is_some_and(|e| e == "md")) {
-        for target in links(&read(&path)) {
+    for (path, text) in everything().iter().filter(|(path, _)| has_ending(path, "md")) {
+        for target in links(text) {
             let target = target.split('#').next().unwrap_or_default();
             let leads = target.contains("://") || path.with_file_name(target).exists();
             if !target.is_empty() && !leads {
-                wrong.push(format!("{}: {target}", shown(&path)));
+                wrong.push(format!("{}: {target}", shown(path)));
             }
         }
     }

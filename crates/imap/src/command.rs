@@ -236,6 +236,43 @@ pub enum StatusItem {
     AppendLimit,
 }
 
+impl StatusItem {
+    /// All items.
+    pub const ALL: [Self; 9] = [
+        Self::Messages,
+        Self::Recent,
+        Self::UidNext,
+        Self::UidValidity,
+        Self::Unseen,
+        Self::Deleted,
+        Self::Size,
+        Self::HighestModSeq,
+        Self::AppendLimit,
+    ];
+
+    /// The item's name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "MESSAGES",
+            Self::Recent => "RECENT",
+            Self::UidNext => "UIDNEXT",
+            Self::UidValidity => "UIDVALIDITY",
+            Self::Unseen => "UNSEEN",
+            Self::Deleted => "DELETED",
+            Self::Size => "SIZE",
+            Self::HighestModSeq => "HIGHESTMODSEQ",
+            Self::AppendLimit => "APPENDLIMIT",
+        }
+    }
+
+    /// The item with this name, in any case.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|item| item.as_str().as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
 /// What precedes a message literal in APPEND (RFC 3501 §6.3.11, RFC 3502): the mailbox stands only before the first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AppendHead {

@@ -42,6 +42,14 @@ impl Date {
         let small = |n: i64| u32::try_from(n).unwrap_or(1);
         (i32::try_from(year).unwrap_or(i32::MAX), small(month), small(day))
     }
+
+    /// The day as `date-text` writes it, `1-Feb-1994`; `None` outside the years 1 to 9999, which it cannot say.
+    #[must_use]
+    pub fn text(self) -> Option<String> {
+        let (year, month, day) = self.civil();
+        let name = MONTHS.get(month as usize - 1)?;
+        (1..=9999).contains(&year).then(|| format!("{day}-{name}-{year:04}"))
+    }
 }
 
 impl DateTime {

@@ -140,7 +140,7 @@ fn decimal(out: &mut Vec<u8>, value: u64) {
 
 impl Code {
     /// The code's first word.
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Alert => "ALERT",
             Self::AlreadyExists => "ALREADYEXISTS",
@@ -326,17 +326,7 @@ pub fn status(out: &mut Vec<u8>, name: &str, items: &[(StatusItem, Option<u64>)]
     mailbox(out, name);
     out.extend_from_slice(b" (");
     for (i, (item, value)) in items.iter().enumerate() {
-        let word = match item {
-            StatusItem::Messages => "MESSAGES",
-            StatusItem::Recent => "RECENT",
-            StatusItem::UidNext => "UIDNEXT",
-            StatusItem::UidValidity => "UIDVALIDITY",
-            StatusItem::Unseen => "UNSEEN",
-            StatusItem::Deleted => "DELETED",
-            StatusItem::Size => "SIZE",
-            StatusItem::HighestModSeq => "HIGHESTMODSEQ",
-            StatusItem::AppendLimit => "APPENDLIMIT",
-        };
+        let word = item.as_str();
         put!(out, "{}{word} ", if i > 0 { " " } else { "" });
         match value {
             Some(value) => put!(out, "{value}"),

@@ -143,10 +143,10 @@ enum Step {
 
 /// A literal announced at the end of a line.
 #[derive(Clone, Copy)]
-struct Announced {
+pub(crate) struct Announced {
     /// Where the announcement begins.
     at: usize,
-    size: u64,
+    pub(crate) size: u64,
     synchronising: bool,
     binary: bool,
 }
@@ -224,7 +224,11 @@ impl Framer {
                     Step::Wait => return None,
                     Step::Again => {}
                 },
-                State::Raw => return self.raw(),
+                State::Raw => match self.raw() {
+                    Step::Give(frame) => return Some(frame),
+                    Step::Wait => return None,
+                    Step::Again => {}
+                },
                 State::Literal { left } => self.literal(left)?,
                 State::Message { left } => return self.message(left),
                 State::BehindMessage => match self.behind_message() {
@@ -448,20 +452,25 @@ impl Framer {
         }
     }
 
-    fn raw(&mut self) -> Option<Frame> {
+    fn raw(&mut self) -> Step {
         let line = self.take_line();
         if self.is_too_long(0, line.as_deref()) {
-            return Some(self.fail("a shorter line", true));
+            return Step::Give(self.fail("a shorter line", true));
         }
         let Some(line) = line else {
             self.state = State::Raw;
-            return None;
+            return Step::Wait;
         };
-        Some(Frame::Line(Bytes::copy_from_slice(without_end(&line))))
+        let frame = Frame::Line(Bytes::copy_from_slice(without_end(&line)));
+        match announced_literal(&line).filter(|announced| !announced.synchronising) {
+            // RFC 7888 §4: what was announced follows, and is no command.
+            Some(announced) => self.swallow(announced, frame),
+            None => Step::Give(frame),
+        }
     }
 }
 
-fn without_end(line: &[u8]) -> &[u8] {
+pub(crate) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -469,7 +478,7 @@ fn without_end(line: &[u8]) -> &[u8] {
 /// The literal that the line ends in: `["~"] "{" number ["+"] "}"`.
 ///
 /// A size beyond 63 bits counts as the greatest: it is refused, but what follows it is no command.
-fn announced_literal(line: &[u8]) -> Option<Announced> {
+pub(crate) fn announced_literal(line: &[u8]) -> Option<Announced> {
     let inner = without_end(line).strip_suffix(b"}")?;
     let open = inner.iter().rposition(|b| *b == b'{')?;
     let digits = inner.get(open + 1..)?;

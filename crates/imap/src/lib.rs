@@ -9,6 +9,7 @@
 //! RFC 3501, RFC 4466 and RFC 7162 for the grammar, and the extensions named in each module.
 
 pub mod command;
+pub mod command_encode;
 pub mod date;
 pub mod encode;
 pub mod flag;
@@ -19,5 +20,6 @@ pub mod message;
 pub mod number;
 pub mod parse;
 pub mod pattern;
+pub mod response;
 pub mod set;
 pub mod utf7;

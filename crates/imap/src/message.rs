@@ -22,13 +22,15 @@ use part::{Inner, Part};
 use std::ops::Range;
 pub use text::{searchable_field, searchable_text, sent_date};
 
-/// A message's structure.
+/// A message's structure, kept in its stored form: most of what is asked of it stands there ready to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Structure {
-    envelope: Vec<u8>,
-    body: Vec<u8>,
-    bodystructure: Vec<u8>,
-    root: Part,
+    stored: Vec<u8>,
+    envelope: Range<usize>,
+    body: Range<usize>,
+    bodystructure: Range<usize>,
+    /// The tree of parts, read when a part is asked for.
+    parts: Range<usize>,
 }
 
 /// What a section consists of.
@@ -51,47 +53,62 @@ pub enum Piece {
 #[must_use]
 pub fn analyse(octets: &[u8]) -> Structure {
     let root = part::scan(octets);
-    let mut envelope = Vec::new();
-    let mut body = Vec::new();
-    let mut bodystructure = Vec::new();
-    structure::envelope(&mut envelope, octets, &root);
-    structure::body(&mut body, octets, &root, false);
-    structure::body(&mut bodystructure, octets, &root, true);
-    Structure { envelope, body, bodystructure, root }
+    let mut stored = vec![VERSION];
+    let mut text = Vec::new();
+    let mut put = |write: &dyn Fn(&mut Vec<u8>)| {
+        text.clear();
+        write(&mut text);
+        part::write_number(&mut stored, text.len() as u64);
+        let begin = stored.len();
+        stored.extend_from_slice(&text);
+        begin..stored.len()
+    };
+    let envelope = put(&|out| structure::envelope(out, octets, &root));
+    let body = put(&|out| structure::body(out, octets, &root, false));
+    let bodystructure = put(&|out| structure::body(out, octets, &root, true));
+    let parts = put(&|out| root.write(out));
+    Structure { stored, envelope, body, bodystructure, parts }
 }
 
 const VERSION: u8 = 1;
 
 impl Structure {
+    fn part(&self, range: &Range<usize>) -> &[u8] {
+        self.stored.get(range.clone()).unwrap_or_default()
+    }
+
     /// The value of ENVELOPE.
     #[must_use]
     pub fn envelope(&self) -> &[u8] {
-        &self.envelope
+        self.part(&self.envelope)
     }
 
     /// The value of BODY.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        &self.body
+        self.part(&self.body)
     }
 
     /// The value of BODYSTRUCTURE.
     #[must_use]
     pub fn bodystructure(&self) -> &[u8] {
-        &self.bodystructure
+        self.part(&self.bodystructure)
     }
 
     /// The message's header, its closing blank line included.
     #[must_use]
     pub fn header(&self) -> Range<u64> {
-        self.root.header.clone()
+        Part::read_ends(&mut self.part(&self.parts)).map_or(0..0, |root| root.header)
     }
 
     /// What the section consists of; `None` when there is no such part.
     #[must_use]
     pub fn section(&self, section: &FetchSection) -> Option<Piece> {
-        let part = self.root.find(&section.part)?;
+        let mut parts = self.part(&self.parts);
         let whole = section.part.is_empty();
+        let root = if whole { Part::read_ends(&mut parts) } else { Part::read(&mut parts, 0) };
+        let root = root.ok()?;
+        let part = root.find(&section.part)?;
         // HEADER and TEXT of a part mean the message inside a message/rfc822 part.
         let message = match (&part.inner, whole) {
             (_, true) => Some(part),
@@ -116,14 +133,8 @@ impl Structure {
 
     /// The stored form.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        for octets in [&self.envelope, &self.body, &self.bodystructure] {
-            part::write_number(&mut out, octets.len() as u64);
-            out.extend_from_slice(octets);
-        }
-        self.root.write(&mut out);
-        out
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.stored
     }
 
     /// Reads the stored form.
@@ -132,20 +143,19 @@ impl Structure {
     /// When it is cut short or of another version.
     pub fn from_bytes(octets: &[u8]) -> Result<Self, DecodeError> {
         let mut rest = octets;
-        let version = part::read_number(&mut rest)?;
-        if version != u64::from(VERSION) {
+        if part::read_number(&mut rest)? != u64::from(VERSION) {
             return Err(DecodeError::new(0, "a structure of version 1"));
         }
         let mut text = || {
             let len = usize::try_from(part::read_number(&mut rest)?).unwrap_or(usize::MAX);
-            let cut = || DecodeError::new(0, "a whole structure");
-            let (text, behind) = rest.split_at_checked(len).ok_or_else(cut)?;
-            rest = behind;
-            Ok(text.to_vec())
+            let begin = octets.len() - rest.len();
+            let cut = || DecodeError::new(begin, "a whole structure");
+            rest = rest.get(len..).ok_or_else(cut)?;
+            Ok(begin..begin + len)
         };
-        let (envelope, body, bodystructure) = (text()?, text()?, text()?);
-        let root = Part::read(&mut rest, 0)?;
-        Ok(Self { envelope, body, bodystructure, root })
+        let (envelope, body, bodystructure, parts) = (text()?, text()?, text()?, text()?);
+        let stored = octets.to_vec();
+        Ok(Self { stored, envelope, body, bodystructure, parts })
     }
 }
 

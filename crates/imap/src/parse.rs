@@ -22,7 +22,8 @@ use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::number::ModSeqOrZero;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, canonical, is_atom_char};
+pub(crate) use fetch::section_spec;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -331,7 +332,7 @@ fn store(c: &mut Cursor<'_>, uid: bool) -> Parsed<Store> {
     Ok(Store { uid, set, unchanged_since, action, silent, flags })
 }
 
-/// `mod-sequence-valzer = "0" / mod-sequence-value`, at most 2^63−1
+/// `mod-sequence-valzer = "0" / mod-sequence-value`, at most 2^63−1 [S-46, S-88]
 fn mod_seq_or_zero(c: &mut Cursor<'_>) -> Parsed<ModSeqOrZero> {
     let at = c.at();
     let value = c.number()?;

@@ -75,7 +75,7 @@ fn section(raw: &[u8], structure: &Structure, part: &[u32], text: SectionText) -
 /// Checks one message: what is written follows the grammar, and what it says of each part is what a section gives.
 fn check(name: &str, raw: &[u8]) {
     let structure = analyse(raw);
-    assert_eq!(Structure::from_bytes(&structure.to_bytes()).as_ref(), Ok(&structure), "{name}");
+    assert_eq!(Structure::from_bytes(structure.as_bytes()).as_ref(), Ok(&structure), "{name}");
     let whole = section(raw, &structure, &[], SectionText::All).unwrap();
     let header = section(raw, &structure, &[], SectionText::Header).unwrap();
     let text = section(raw, &structure, &[], SectionText::Text).unwrap();
@@ -179,7 +179,7 @@ fn structures_say_what_sections_give() {
 fn nesting_and_numbers_are_bounded() {
     let deep = b"Content-Type: message/rfc822\r\n\r\n".repeat(5000);
     let structure = analyse(&deep);
-    assert_eq!(Structure::from_bytes(&structure.to_bytes()), Ok(structure));
+    assert_eq!(Structure::from_bytes(structure.as_bytes()), Ok(structure));
     let mut nested = Vec::new();
     for level in 0..1000 {
         nested.extend(

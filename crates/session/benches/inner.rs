@@ -13,7 +13,7 @@
     reason = "a benchmark prints, fails by panicking, and uses a part of the tests' runner"
 )]
 
-#[path = "../tests/runner/mod.rs"]
+#[path = "../tests/runner/play.rs"]
 mod runner;
 
 use runner::here::Server;

@@ -25,6 +25,8 @@ use store::{Mailbox, MailboxState, Message, Tree};
 pub(crate) struct Voice {
     /// A CONDSTORE-enabling command was given: MODSEQ and UID in every unsolicited FETCH [S-24, S-31].
     pub(crate) aware: bool,
+    /// ENABLE CONDSTORE was given, and ENABLED has said so [S-110].
+    pub(crate) condstore: bool,
     /// ENABLE QRESYNC was given: VANISHED instead of EXPUNGE [S-113].
     pub(crate) qresync: bool,
 }

@@ -1,5 +1,5 @@
 //! The no-lost-change rule as a property: writers, clients that drop and resynchronise, crashes; one thread,
-//! one seed, the shipped session and store on encoded octets [S-148, S-149, S-150, S-151] H1–H6.
+//! one seed, the shipped session and store on encoded octets [S-39, S-148, S-149, S-150, S-151] H1–H6.
 //!
 //! Clients follow RFC 7162 §6 alone (`simulation/oracle.rs`) and share no state code with the server. After
 //! each quiet point every client equals the mailbox.
@@ -17,6 +17,8 @@
 
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "runner/clock.rs"]
+mod clock;
 #[path = "simulation/oracle.rs"]
 mod oracle;
 #[path = "simulation/world.rs"]

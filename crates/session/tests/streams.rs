@@ -8,6 +8,7 @@
     reason = "tests fail loudly, and use a part of the runner"
 )]
 
+#[path = "runner/play.rs"]
 mod runner;
 
 use runner::here::Server;
@@ -263,6 +264,50 @@ fn noise_never_panics() {
             }
         }
     }
+}
+
+#[test]
+fn odd_octets_come_back_as_they_were_sent() {
+    // [H8]: 8-bit, NUL, bare LF and bare CR, whole and in part.
+    let server = Server::new(Vec::new());
+    let mut session = selected(&server);
+    let message = b"Subject: \xff\xfe\nX-B\r: 1\r\n\r\n\0\x80 a\rb\nc\0\r\n.\r\n\n\xe4";
+    let head = format!("c APPEND INBOX {{{}+}}\r\n", message.len());
+    let append = [head.as_bytes(), message, b"\r\n"].concat();
+    assert!(text(&say(&server, &mut session, &append)).contains("c OK [APPENDUID"));
+    let mut expect = |item: &str, octets: &[u8]| {
+        let command = format!("d FETCH 1 ({})\r\n", item.replace("BODY[", "BODY.PEEK["));
+        let sent = say(&server, &mut session, command.as_bytes()).sent;
+        let name = item.split('<').next().unwrap();
+        let origin = item
+            .split_once('<')
+            .map_or(String::new(), |(_, part)| format!("<{}>", part.split('.').next().unwrap()));
+        let head = format!("* 1 FETCH ({name}{origin} {{{}}}\r\n", octets.len());
+        let line = [head.as_bytes(), octets, b")\r\n"].concat();
+        assert!(sent.starts_with(&line), "{item}: {}", String::from_utf8_lossy(&sent));
+    };
+    let text_at = message.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    expect("BODY[]", message);
+    expect("BODY[HEADER]", &message[..text_at]);
+    expect("BODY[TEXT]", &message[text_at..]);
+    expect("BODY[1]", &message[text_at..]);
+    expect("BODY[TEXT]<1.3>", &message[text_at + 1..text_at + 4]);
+    expect("BODY[HEADER.FIELDS (SUBJECT)]", b"Subject: \xff\xfe\n\r\n");
+    let size = format!("RFC822.SIZE {})", message.len());
+    assert!(text(&say(&server, &mut session, b"e FETCH 1 RFC822.SIZE\r\n")).contains(&size));
+}
+
+#[test]
+fn field_names_of_any_octets_come_back_as_they_were_asked_for() {
+    // RFC 3501 §9: header-fld-name is an astring; a literal's length must be true.
+    let server = Server::new(Vec::new());
+    let mut session = selected(&server);
+    say(&server, &mut session, b"c APPEND INBOX {8+}\r\na: b\r\n\r\n\r\n");
+    let command = b"d FETCH 1 BODY.PEEK[HEADER.FIELDS ({3+}\r\n\xff\r\n \"a\\\"b\" {0+}\r\n)]\r\n";
+    let sent = say(&server, &mut session, command).sent;
+    let expected =
+        b"* 1 FETCH (BODY[HEADER.FIELDS ({3}\r\n\xff\r\n \"a\\\"b\" \"\")] {2}\r\n\r\n)\r\nd OK";
+    assert!(sent.starts_with(expected), "{}", String::from_utf8_lossy(&sent));
 }
 
 #[test]

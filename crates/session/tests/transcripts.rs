@@ -1,7 +1,8 @@
 //! Runs every dialogue in `tests/transcripts` in process over the memory engine.
 //!
 //! With `PEER=host:port` (and `USER`, `PASS`) the same files are run against another server over plain TCP,
-//! which tests the transcripts themselves. `ONLY=text` runs the files whose name holds the text.
+//! which tests the transcripts themselves; with `PEER=/path/of/highwater` each dialogue has a server of its own,
+//! started from that binary. `ONLY=text` runs the files whose name holds the text.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +12,7 @@
     reason = "tests fail loudly"
 )]
 
+#[path = "runner/play.rs"]
 mod runner;
 
 use std::path::{Path, PathBuf};

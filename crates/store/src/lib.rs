@@ -39,6 +39,6 @@ pub use flags::{FlagBit, FlagSet, Keywords};
 pub use mailbox::MailboxState;
 pub use message::Message;
 pub use open::{Account, Changed, Mailbox};
-pub use receive::{Body, NewBody, Receiver};
+pub use receive::{Body, NewBody, Received, Receiver};
 pub use store::{BatchReport, Clock, Committer, Executor, Inline, Options, Pending, Store};
 pub use tree::Tree;

@@ -4,6 +4,7 @@
 //! - A [`NewBody`] exists only after its octets are synced, so a batch never carries body octets [H1].
 //! - What comes in goes to disk as it comes; memory does not grow with the literal [H5].
 //! - The structure is computed once, at arrival, off the reactor.
+//! - Every octet that is read was checked: a CRC for each block of a body is kept with its structure [H8].
 
 use crate::change::Error;
 use crate::codec::{Reader, Writer};
@@ -11,6 +12,7 @@ use crate::engine::{BodyId, BodyRef, BodyRow, BodyStore, BodyWriter, EngineError
 use crate::store::Store;
 use imap::message::Structure;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -18,11 +20,56 @@ use std::sync::atomic::AtomicBool;
 pub struct Receiver {
     store: Store,
     writer: Box<dyn BodyWriter>,
+    /// All octets so far, as long as they are few: then nothing must be read back.
+    octets: Option<Vec<u8>>,
+    blocks: Blocks,
 }
+
+/// The CRC of each block of a body.
+#[derive(Default)]
+struct Blocks {
+    done: Vec<u32>,
+    hasher: crc32fast::Hasher,
+    /// Octets in the block that is being filled.
+    filled: usize,
+}
+
+/// Octets in a block; the last one may be shorter.
+const BLOCK: u64 = 64 * 1024;
+
+impl Blocks {
+    fn add(&mut self, mut octets: &[u8]) {
+        let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+        while !octets.is_empty() {
+            let (here, rest) = octets.split_at(octets.len().min(block - self.filled));
+            self.hasher.update(here);
+            self.filled += here.len();
+            octets = rest;
+            if self.filled == block {
+                self.end();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.done.push(std::mem::take(&mut self.hasher).finalize());
+        self.filled = 0;
+    }
+
+    fn finish(mut self) -> Vec<u32> {
+        if self.filled > 0 {
+            self.end();
+        }
+        self.done
+    }
+}
+
+/// Up to this many octets a message is placed and looked at where it arrives; a longer one where work may block.
+const SMALL_MAX: usize = 64 * 1024;
 
 impl Receiver {
     pub(crate) fn new(store: Store, writer: Box<dyn BodyWriter>) -> Self {
-        Self { store, writer }
+        Self { store, writer, octets: Some(Vec::new()), blocks: Blocks::default() }
     }
 
     /// Takes the next octets.
@@ -30,7 +77,32 @@ impl Receiver {
     /// # Errors
     /// [`Error::Full`] or [`Error::Broken`].
     pub fn write(&mut self, octets: &[u8]) -> Result<(), Error> {
+        self.octets = self.octets.take().filter(|kept| kept.len() + octets.len() <= SMALL_MAX);
+        if let Some(kept) = &mut self.octets {
+            kept.extend_from_slice(octets);
+        }
+        self.blocks.add(octets);
         Ok(self.writer.write(octets)?)
+    }
+
+    /// Ends the message: its octets are in place and its structure is known, but it is not durable yet.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Broken`].
+    pub async fn end(self) -> Result<Received, Error> {
+        let Self { store, writer, octets, blocks } = self;
+        let blocks = blocks.finish();
+        if let Some(octets) = octets {
+            let body = writer.finish()?;
+            return Ok(received(&store, body, &blocks, &imap::message::analyse(&octets)));
+        }
+        let inner = store.clone();
+        let place = move || {
+            let body = writer.finish()?;
+            let structure = analyse(inner.body_store(), &body)?;
+            Ok(received(&inner, body, &blocks, &structure))
+        };
+        store.blocking(place).await
     }
 
     /// Ends the message: when this answers, its octets are durable and its structure is known.
@@ -38,9 +110,10 @@ impl Receiver {
     /// # Errors
     /// [`Error::Full`] or [`Error::Broken`].
     pub async fn finish(self) -> Result<NewBody, Error> {
-        let Self { store, writer } = self;
-        let inner = store.clone();
-        store.blocking(move || finish(&inner, writer)).await
+        let store = self.store.clone();
+        let received = self.end().await?;
+        let mut bodies = store.make_durable(vec![received]).await?;
+        bodies.pop().ok_or(Error::NonExistent)
     }
 }
 
@@ -50,23 +123,44 @@ impl fmt::Debug for Receiver {
     }
 }
 
-fn finish(store: &Store, writer: Box<dyn BodyWriter>) -> Result<NewBody, Error> {
-    let bodies = store.body_store();
-    let body = writer.finish()?;
-    if let Err(error) = bodies.sync() {
-        // Which bodies are on the disk is unknown now: nothing may be written that refers to one [H1].
-        if let EngineError::Broken(why) = &error {
-            store.refuse_writes(why);
-        }
-        return Err(error.into());
+/// A message whose octets are in place and not durable yet: see [`Store::make_durable`].
+#[derive(Debug)]
+pub struct Received {
+    row: BodyRow,
+}
+
+impl Store {
+    /// Makes received messages durable, with one sync for all of them and for whoever asks at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Broken`]: then nothing more can be written.
+    pub async fn make_durable(&self, received: Vec<Received>) -> Result<Vec<NewBody>, Error> {
+        let store = self.clone();
+        let sync = move || {
+            if let Err(error) = store.body_store().sync() {
+                // Which bodies are on the disk is unknown now: nothing may be written that refers to one [H1].
+                if let EngineError::Broken(why) = &error {
+                    store.refuse_writes(why);
+                }
+                return Err(error.into());
+            }
+            Ok(())
+        };
+        self.blocking(sync).await?;
+        let body =
+            |received: Received| NewBody { row: Arc::new(received.row), committed: Arc::default() };
+        Ok(received.into_iter().map(body).collect())
     }
-    let structure = analyse(bodies, &body)?;
+}
+
+fn received(store: &Store, body: BodyRef, blocks: &[u32], structure: &Structure) -> Received {
     let mut w = Writer::default();
     w.byte(1);
     w.wide((u128::from(store.clock().random()) << 64) | u128::from(store.clock().random()));
-    w.octets(&structure.to_bytes());
-    let row = BodyRow { id: store.engine().next_body(), body, meta: w.out };
-    Ok(NewBody { row: Arc::new(row), committed: Arc::default() })
+    w.octets(structure.as_bytes());
+    w.number(blocks.len() as u64);
+    blocks.iter().for_each(|crc| w.number(u64::from(*crc)));
+    Received { row: BodyRow { id: store.engine().next_body(), body, meta: w.out } }
 }
 
 fn analyse(bodies: &dyn BodyStore, body: &BodyRef) -> Result<Structure, EngineError> {
@@ -113,6 +207,47 @@ pub struct Body {
     pub structure: Structure,
     /// A random number that stays with the octets through COPY and MOVE.
     pub email_id: u128,
+    blocks: Vec<u32>,
+}
+
+impl Store {
+    /// Appends the octets of `range`, cut to the body's length, to `into`. The blocks that hold them are read
+    /// whole and checked [H8]. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when octets are missing or differ; then nothing was appended.
+    pub fn read(&self, body: &Body, range: Range<u64>, into: &mut Vec<u8>) -> Result<(), Error> {
+        let range = range.start.min(body.body.len)..range.end.min(body.body.len);
+        let mut at = range.start - range.start % BLOCK;
+        let begin = into.len();
+        let mut block = Vec::new();
+        while at < range.end {
+            let end = body.body.len.min(at + BLOCK);
+            block.clear();
+            let read = self.body_store().read(&body.body, at..end, &mut block);
+            let known = usize::try_from(at / BLOCK).ok().and_then(|n| body.blocks.get(n));
+            let checked = read.map_err(Error::from).and_then(|()| {
+                let same = known == Some(&crc32fast::hash(&block));
+                if same { Ok(()) } else { Err(differs(&body.body, at)) }
+            });
+            if let Err(error) = checked {
+                into.truncate(begin);
+                return Err(error);
+            }
+            let part = |n: u64| usize::try_from(n.saturating_sub(at)).unwrap_or(usize::MAX);
+            let wanted = part(range.start)..part(range.end.min(end));
+            into.extend_from_slice(block.get(wanted).unwrap_or_default());
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+fn differs(body: &BodyRef, at: u64) -> Error {
+    Error::Damaged(format!(
+        "octets {at} and following of a message of {} octets are not what was stored: restore them",
+        body.len
+    ))
 }
 
 impl Body {
@@ -122,7 +257,8 @@ impl Body {
         let email_id = r.wide()?;
         let structure = Structure::from_bytes(r.octets()?)
             .map_err(|_| EngineError::Damaged(format!("the structure of body {}", row.id.0)))?;
+        let blocks = (0..r.count()?).map(|_| r.number_32()).collect::<Result<_, _>>()?;
         r.end()?;
-        Ok(Self { body: row.body, structure, email_id })
+        Ok(Self { body: row.body, structure, email_id, blocks })
     }
 }

@@ -21,7 +21,6 @@ use futures_channel::oneshot;
 use imap::set::UidSet;
 use std::fmt;
 use std::future::Future;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -131,6 +130,7 @@ impl fmt::Debug for Committer {
 impl Committer {
     /// Commits until [`Store::shutdown`] and the queue is empty. Blocks.
     pub fn run(self) {
+        let _refuse = RefuseOnPanic(&self.store.inner.batcher);
         while self.store.inner.batcher.wait() {
             self.step();
         }
@@ -157,6 +157,17 @@ impl Committer {
     }
 }
 
+/// Should the committer fall, whoever waits and whoever comes is told, rather than left waiting.
+struct RefuseOnPanic<'a>(&'a Batcher);
+
+impl Drop for RefuseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.refuse_from_now_on("the committer ended by a fault of the program");
+        }
+    }
+}
+
 /// A change on its way; ready with its outcome once that is durable. The change happens whether or not this
 /// is awaited.
 pub struct Pending {
@@ -167,9 +178,9 @@ impl Future for Pending {
     type Output = Result<Outcome, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.reply)
-            .poll(context)
-            .map(|reply| reply.unwrap_or(Err(Error::ShuttingDown)))
+        // Dropped without an answer: the committer fell, and what became of the change is unknown [H1].
+        let fell = || Err(Error::Broken("the committer ended by a fault of the program".into()));
+        Pin::new(&mut self.reply).poll(context).map(|reply| reply.unwrap_or_else(|_| fell()))
     }
 }
 
@@ -383,15 +394,6 @@ impl Store {
     pub async fn bodies(&self, ids: &[BodyId]) -> Result<Vec<Arc<Body>>, Error> {
         let rows = self.engine().bodies(ids)?;
         rows.into_iter().map(|row| Ok(Arc::new(Body::decode(row)?))).collect()
-    }
-
-    /// Appends the octets of `range` to `into`; a range to the end of the body checks nothing by itself, the
-    /// whole body checks its CRC [H8]. Blocks for as long as the disk takes.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`].
-    pub fn read(&self, body: &BodyRef, range: Range<u64>, into: &mut Vec<u8>) -> Result<(), Error> {
-        Ok(self.body_store().read(body, range, into)?)
     }
 
     /// The UIDs expunged with a mod-sequence greater than `after`, as far back as asked: nothing is ever

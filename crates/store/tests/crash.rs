@@ -1,4 +1,4 @@
-//! Killed at any moment, the embedded engine comes back with every commit that it had acknowledged, whole.
+//! Killed at any moment, the embedded engine comes back with every commit that it had acknowledged, whole [S-173].
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -266,6 +266,36 @@ fn bodies_are_given_back_once_nothing_refers_to_them() {
 }
 
 #[test]
+fn every_octet_that_is_read_was_checked() {
+    // H8
+    let house = House::fresh();
+    let octets: Vec<u8> = (0..200_000_u32).map(|n| (n % 251).try_into().unwrap()).collect();
+    let message = house.message(&octets);
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    let append = Change::Append { mailbox: inbox.id(), messages: vec![message] };
+    house.run(house.store.submit(append)).unwrap();
+    let id = inbox.state().tree().iter().next().unwrap().1.body;
+    let mut body = Arc::into_inner(house.run(house.store.body(id)).unwrap()).unwrap();
+    for (from, to) in
+        [(0, 200_000), (65_535, 65_537), (131_072, 131_072), (199_999, 300_000), (300_000, 400_000)]
+    {
+        let mut found = vec![7];
+        house.store.read(&body, from..to, &mut found).unwrap();
+        let clip = |n: u64| usize::try_from(n.min(200_000)).unwrap();
+        assert_eq!(found[1..], octets[clip(from)..clip(to)]);
+    }
+    let other = house.message(&vec![1; 200_000]);
+    let append = Change::Append { mailbox: inbox.id(), messages: vec![other] };
+    house.run(house.store.submit(append)).unwrap();
+    let id = inbox.state().tree().iter().last().unwrap().1.body;
+    body.body.locator = house.run(house.store.body(id)).unwrap().body.locator.clone();
+    let mut found = vec![7];
+    let read = house.store.read(&body, 70_000..70_001, &mut found);
+    assert!(matches!(read, Err(Error::Damaged(_))) && found == [7], "one octet of another body");
+}
+
+#[test]
 fn many_movers_of_the_same_messages_make_each_copy_once() {
     let house = House::fresh();
     let account = house.account("ann");
@@ -309,6 +339,28 @@ fn rename_inbox_moves_its_messages_and_rename_keeps_everything() {
     let new = house.mailbox(&account, "new/mail");
     assert_eq!((new.id(), new.state().uid_validity()), (old.id(), validity));
     assert_eq!(new.state().highest_mod_seq(), highest);
+}
+
+#[test]
+fn rename_writes_over_nothing() {
+    let house = House::fresh();
+    let account = house.account("ann");
+    for name in ["a", "a/x", "b/x", "c"] {
+        house.create(&account, name);
+    }
+    let rename = |from: &str, to: &str| {
+        let change = AccountChange::Rename { from: from.into(), to: to.into() };
+        house.run(house.store.submit_account(account.id(), change)).map(drop)
+    };
+    assert_eq!(rename("a", "b"), Err(Error::AlreadyExists), "b/x would be lost");
+    assert_eq!(rename("a", "c"), Err(Error::AlreadyExists));
+    assert_eq!(rename("no", "d"), Err(Error::NonExistent));
+    assert!(matches!(rename("a", &"d/".repeat(63)), Err(Error::Cannot(_))));
+    assert!(
+        matches!(rename("a", &format!("d{}", "/d".repeat(62))), Ok(())),
+        "63 levels and one below"
+    );
+    assert_eq!(account.state().mailboxes().filter(|(_, e)| e.id.is_some()).count(), 5);
 }
 
 #[test]
@@ -382,7 +434,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
         for (_, message) in inbox.state().tree().iter() {
             let body = house.run(house.store.body(message.body)).unwrap();
             let mut octets = Vec::new();
-            house.store.read(&body.body, 0..body.body.len, &mut octets).unwrap();
+            house.store.read(&body, 0..body.body.len, &mut octets).unwrap();
             assert_eq!(octets.len() as u64, message.size);
         }
     }

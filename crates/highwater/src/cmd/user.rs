@@ -188,7 +188,11 @@ impl List {
 }
 
 /// Sends one request that has no replies but the last.
-async fn ask(store: &StoreArgs, missing: Missing, request: Request) -> Result<(), Failure> {
+pub(super) async fn ask(
+    store: &StoreArgs,
+    missing: Missing,
+    request: Request,
+) -> Result<(), Failure> {
     let data = store.directory(&store.config()?)?;
     let mut control = Control::open(&data, missing).await?;
     let answered = async {

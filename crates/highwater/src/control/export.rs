@@ -72,7 +72,7 @@ impl Admin {
                 while from < body.body.len {
                     let to = body.body.len.min(from + PIECE);
                     piece.clear();
-                    block_in_place(|| self.store.read(&body.body, from..to, &mut piece))?;
+                    block_in_place(|| self.store.read(&body, from..to, &mut piece))?;
                     stream.write_all(&piece).await?;
                     from = to;
                 }

@@ -311,7 +311,7 @@ impl Importer<'_> {
         let mut contents = Vec::with_capacity(bodies.len());
         for body in bodies {
             let body = self.admin.store.body(body).await?;
-            contents.push(block_in_place(|| content(&self.admin.store, &body.body))?);
+            contents.push(block_in_place(|| content(&self.admin.store, &body))?);
         }
         let wanted: Vec<_> = intent.entries.iter().map(|entry| entry.content).collect();
         Ok(!wanted.is_empty() && contents.windows(wanted.len()).any(|part| part == wanted))
@@ -319,9 +319,9 @@ impl Importer<'_> {
 }
 
 /// The hash of a stored message's octets.
-fn content(store: &store::Store, body: &store::BodyRef) -> Result<Key, Error> {
+fn content(store: &store::Store, body: &store::Body) -> Result<Key, Error> {
     let mut octets = Vec::new();
-    store.read(body, 0..body.len, &mut octets)?;
+    store.read(body, 0..body.body.len, &mut octets)?;
     Ok(short(&digest::digest(&digest::SHA256, &octets)))
 }
 

@@ -50,6 +50,15 @@ pub(crate) enum Request {
     },
     /// Lists all accounts: a [`Reply::User`] each.
     UserList,
+    /// Changes a mailbox's settings.
+    MailboxConfigure {
+        /// Whose mailbox.
+        user: String,
+        /// Its name.
+        mailbox: String,
+        /// Whether conditional STOREs always compare the message's own mod-sequence.
+        conflicts_by_message: bool,
+    },
     /// Takes messages: [`Item`]s follow, and a reply to each.
     Import {
         /// Whose they become.

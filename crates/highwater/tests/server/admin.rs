@@ -212,3 +212,28 @@ fn an_ephemeral_server_loads_mail() {
     let server = Server::ephemeral(&["--load", path(&mbox)]);
     assert_eq!(server.log_in().count("INBOX"), 10);
 }
+
+#[test]
+fn a_mailbox_can_be_told_to_count_every_change_as_a_conflict() {
+    // [S-76], and how to switch it off.
+    let data = tempfile::tempdir().unwrap();
+    let at = path(data.path());
+    run_ok(&["user", "add", "ada", "--password-stdin", "--data", at], "one\n");
+    let server = Server::on(data.path(), &[]);
+    let mut imap = server.connect("imap");
+    imap.line();
+    imap.ok("LOGIN ada one");
+    imap.ok("APPEND INBOX {6+}\r\na: b\r\n");
+    imap.ok("SELECT INBOX (CONDSTORE)");
+    let answers = imap.ok("STORE 1 +FLAGS.SILENT (\\Seen)").join("\n");
+    assert!(answers.contains("MODSEQ (3)"), "{answers}");
+    let answer = imap.ok("STORE 1 (UNCHANGEDSINCE 2) +FLAGS.SILENT ($a)").join("\n");
+    assert!(!answer.contains("MODIFIED"), "another flag changed: {answer}");
+    let configure =
+        ["mailbox", "configure", "--user", "ada", "--conflicts", "message", "--data", at];
+    run_ok(&[&configure[..], &["INBOX"]].concat(), "");
+    let answer = imap.ok("STORE 1 (UNCHANGEDSINCE 3) +FLAGS.SILENT (\\Flagged)").join("\n");
+    assert!(answer.contains("MODIFIED 1"), "anything counts now: {answer}");
+    let nowhere = run(&[&configure[..], &["Nowhere"]].concat(), "");
+    assert!(text(&nowhere.stderr).contains("LIST"), "{}", text(&nowhere.stderr));
+}

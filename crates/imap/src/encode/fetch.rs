@@ -26,12 +26,12 @@ impl<'a> FetchLine<'a> {
         Self { out, first: false }
     }
 
-    fn name(&mut self, name: &str) {
+    fn name(&mut self, name: impl AsRef<[u8]>) {
         if !self.first {
             self.out.push(b' ');
         }
         self.first = false;
-        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(name.as_ref());
         self.out.push(b' ');
     }
 
@@ -104,7 +104,7 @@ impl<'a> FetchLine<'a> {
     /// A section with its octets, NIL when there is no such part.
     pub fn section(&mut self, section: &FetchSection, octets: Option<&[u8]>) -> &mut Self {
         let label = label(section);
-        self.name(&label);
+        self.name(label);
         match octets {
             // A message's octets go out as they are, NUL included [H8]: always a literal.
             Some(octets) if octets.contains(&0) => {
@@ -119,7 +119,7 @@ impl<'a> FetchLine<'a> {
     /// A section as a literal of this length, whose octets the caller writes next.
     pub fn section_literal_header(&mut self, section: &FetchSection, octets: u64) -> &mut Self {
         let label = label(section);
-        self.name(&label);
+        self.name(label);
         put!(self.out, "{{{octets}}}\r\n");
         self
     }
@@ -130,8 +130,8 @@ impl<'a> FetchLine<'a> {
     }
 }
 
-/// The section as the response names it (RFC 3501 §7.4.2).
-fn label(section: &FetchSection) -> String {
+/// The section as the response names it (RFC 3501 §7.4.2). Field names may be any octets, in a literal.
+fn label(section: &FetchSection) -> Vec<u8> {
     match section.label {
         SectionLabel::Rfc822 => return "RFC822".into(),
         SectionLabel::Rfc822Header => return "RFC822.HEADER".into(),
@@ -155,7 +155,7 @@ fn label(section: &FetchSection) -> String {
     if let Some((start, _)) = section.partial {
         put!(&mut out, "<{start}>");
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
 }
 
 fn fields(out: &mut Vec<u8>, dot: &str, word: &str, names: &[Vec<u8>]) {

@@ -1,6 +1,7 @@
 //! What is written, letter by letter.
 
 use super::*;
+use crate::command::{FetchSection, SectionLabel, SectionText};
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
@@ -37,4 +38,20 @@ fn vanished_lines_stay_short_and_empty_sets_are_silent() {
     let many = UidSet::from_ranges((1..2000).map(|n| (n * 10, n * 10 + 3)));
     let text = written(|o| vanished(o, false, &many));
     assert!(text.lines().count() > 1 && text.lines().all(|line| line.len() < 4200));
+}
+
+#[test]
+fn field_names_of_a_section_are_written_octet_for_octet() {
+    let section = FetchSection {
+        label: SectionLabel::Body,
+        part: vec![2],
+        text: SectionText::HeaderFields(vec![b"To".to_vec(), b"\xff".to_vec()]),
+        partial: None,
+        peek: true,
+    };
+    let mut out = Vec::new();
+    let mut line = FetchLine::begin(&mut out, SeqNum::MIN);
+    line.section(&section, None);
+    line.end();
+    assert_eq!(out, b"* 1 FETCH (BODY[2.HEADER.FIELDS (To {1}\r\n\xff)] NIL)\r\n");
 }

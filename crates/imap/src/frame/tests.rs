@@ -194,3 +194,30 @@ fn many_literals_need_no_stack() {
     let octets = [b"a x".to_vec(), b" {0+}\r\n".repeat(100_000), b"\r\n".to_vec()].concat();
     assert_eq!(run(&[&octets], limits, true).len(), 1);
 }
+
+#[test]
+fn a_literal_behind_an_awaited_line_is_no_command() {
+    // RFC 7888 §3: the end of every line is looked at.
+    for (octets, expected) in [
+        (b"x {8+}\r\na NOOP\r\n\r\nb NOOP\r\n".as_slice(), "line x {8+}"),
+        (b"DONE\r\nb NOOP\r\n", "line DONE"),
+        (b"x {8}\r\nb NOOP\r\n", "line x {8}"),
+    ] {
+        for size in [1, octets.len()] {
+            let mut framer = Framer::new(Limits::default());
+            framer.expect_line();
+            let mut frames = Vec::new();
+            for piece in octets.chunks(size) {
+                framer.push(piece);
+                while let Some(frame) = framer.next() {
+                    frames.push(match frame {
+                        Frame::Line(l) => format!("line {}", String::from_utf8_lossy(&l)),
+                        Frame::Command(c) => format!("command {}", String::from_utf8_lossy(&c)),
+                        other => format!("{other:?}"),
+                    });
+                }
+            }
+            assert_eq!(frames, [expected, "command b NOOP"]);
+        }
+    }
+}

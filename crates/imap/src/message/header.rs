@@ -60,7 +60,8 @@ pub(super) fn unfold(value: &[u8]) -> Vec<u8> {
     line.trim_ascii().to_vec()
 }
 
-/// The header with only the named fields, or all but them, and its closing blank line.
+/// The header with only the named fields, or all but them, and its closing blank line, if it has one
+/// (RFC 3501 §6.4.5: a message without a body may have none).
 #[must_use]
 pub fn filter_fields(header: &[u8], names: &[Vec<u8>], not: bool) -> Vec<u8> {
     let mut out = Vec::new();
@@ -68,13 +69,20 @@ pub fn filter_fields(header: &[u8], names: &[Vec<u8>], not: bool) -> Vec<u8> {
         let named = names.iter().any(|name| name.eq_ignore_ascii_case(field.name));
         if named != not {
             out.extend_from_slice(field.whole);
-            if !field.whole.ends_with(b"\n") {
-                out.extend_from_slice(b"\r\n");
-            }
         }
     }
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(blank_line(header));
     out
+}
+
+/// The empty line that the header ends in, as it was sent.
+fn blank_line(header: &[u8]) -> &[u8] {
+    for end in [b"\r\n".as_slice(), b"\n"] {
+        if header.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\n")) {
+            return end;
+        }
+    }
+    b""
 }
 
 /// A MIME field's value and parameters, as Content-Type and Content-Disposition have them.

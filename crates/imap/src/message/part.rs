@@ -200,11 +200,19 @@ impl Part {
         }
     }
 
-    pub(super) fn read(rest: &mut &[u8], depth: usize) -> Result<Self, DecodeError> {
+    /// Reads where the part lies, and not what is inside.
+    pub(super) fn read_ends(rest: &mut &[u8]) -> Result<Self, DecodeError> {
         let bad = || DecodeError::new(0, "a part of a structure");
         let start = read_number(rest)?;
         let middle = start.checked_add(read_number(rest)?).ok_or_else(bad)?;
         let end = middle.checked_add(read_number(rest)?).ok_or_else(bad)?;
+        Ok(Self { header: start..middle, body: middle..end, inner: Inner::Leaf })
+    }
+
+    /// Reads the part with what is inside.
+    pub(super) fn read(rest: &mut &[u8], depth: usize) -> Result<Self, DecodeError> {
+        let bad = || DecodeError::new(0, "a part of a structure");
+        let ends = Self::read_ends(rest)?;
         let inner = match read_number(rest)? {
             _ if depth > DEPTH_MAX + 1 => return Err(bad()),
             0 => Inner::Leaf,
@@ -216,7 +224,7 @@ impl Part {
             }
             _ => return Err(bad()),
         };
-        Ok(Self { header: start..middle, body: middle..end, inner })
+        Ok(Self { inner, ..ends })
     }
 }
 

@@ -52,7 +52,7 @@ fn body_in(out: &mut Vec<u8>, octets: &[u8], part: &Part, extended: bool, digest
     out.push(b'(');
     match &part.inner {
         Inner::Multipart(parts) => multipart(out, octets, parts, &kind, extended),
-        Inner::Message(_) | Inner::Leaf => single(out, octets, part, &kind),
+        Inner::Message(_) | Inner::Leaf => single(out, octets, part, &kind, extended),
     }
     if extended {
         if !matches!(part.inner, Inner::Multipart(_)) {
@@ -79,7 +79,7 @@ fn multipart(out: &mut Vec<u8>, octets: &[u8], parts: &[Part], kind: &Parameters
 }
 
 /// `media-type SP body-fields [SP envelope SP body] [SP body-fld-lines]`
-fn single(out: &mut Vec<u8>, octets: &[u8], part: &Part, kind: &Parameters) {
+fn single(out: &mut Vec<u8>, octets: &[u8], part: &Part, kind: &Parameters, extended: bool) {
     let header = slice(octets, &part.header);
     let (main, sub) = halves(kind);
     string(out, &main);
@@ -100,7 +100,7 @@ fn single(out: &mut Vec<u8>, octets: &[u8], part: &Part, kind: &Parameters) {
         out.push(b' ');
         envelope(out, octets, inner);
         out.push(b' ');
-        body_in(out, octets, inner, true, false);
+        body_in(out, octets, inner, extended, false);
     }
     if main.eq_ignore_ascii_case(b"text") || matches!(part.inner, Inner::Message(_)) {
         let lines = slice(octets, &part.body).iter().filter(|b| **b == b'\n').count();

@@ -111,7 +111,7 @@ fn odd_addresses_stay_well_formed() {
 #[test]
 fn the_stored_form_comes_back_and_no_cut_is_taken_for_whole() {
     let structure = analyse(MIXED);
-    let bytes = structure.to_bytes();
+    let bytes = structure.as_bytes().to_vec();
     assert_eq!(Structure::from_bytes(&bytes).unwrap(), structure);
     for cut in 0..bytes.len() {
         assert!(Structure::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
@@ -128,7 +128,7 @@ fn deep_and_broken_messages_end() {
     }
     let structure = analyse(&deep);
     assert!(structure.bodystructure().len() < 1_000_000);
-    assert_eq!(Structure::from_bytes(&structure.to_bytes()).unwrap(), structure);
+    assert_eq!(Structure::from_bytes(structure.as_bytes()).unwrap(), structure);
     for odd in [
         b"".as_slice(),
         b"\r\n",
@@ -174,6 +174,22 @@ fn a_boundary_may_be_encoded_or_in_pieces() {
             Some("one"),
             "{form}"
         );
+    }
+}
+
+#[test]
+fn a_filtered_header_ends_as_the_header_does() {
+    let names = [b"a".to_vec()];
+    for (header, kept) in [
+        ("A: 1\r\nB: 2\r\n\r\n", "A: 1\r\n\r\n"),
+        ("A: 1\nB: 2\n\n", "A: 1\n\n"),
+        ("B: 2\r\nA: 1\r\n\n", "A: 1\r\n\n"),
+        ("B: 2\r\nA: 1", "A: 1"),
+        ("A: 1\r\nB: 2\r\n", "A: 1\r\n"),
+        ("\r\n", "\r\n"),
+        ("", ""),
+    ] {
+        assert_eq!(shown(&filter_fields(header.as_bytes(), &names, false)), kept, "{header:?}");
     }
 }
 

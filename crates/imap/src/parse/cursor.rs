@@ -15,7 +15,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 /// `atom-specials`, with what list-mailbox and astring add back decided by the caller.
-fn is_atom_char(b: u8) -> bool {
+pub(crate) fn is_atom_char(b: u8) -> bool {
     b > 0x20 && b < 0x7f && !b"(){%*\"\\]".contains(&b)
 }
 
@@ -93,7 +93,7 @@ impl<'a> Cursor<'a> {
         rest.get(..len).unwrap_or_default()
     }
 
-    fn some_while(
+    pub(crate) fn some_while(
         &mut self,
         expected: &'static str,
         wanted: impl Fn(u8) -> bool,
@@ -206,6 +206,17 @@ impl<'a> Cursor<'a> {
 
     /// `literal = "{" number ["+"] "}" CRLF *CHAR8`
     fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let octets = self.literal8()?;
+        let start = self.at - octets.len();
+        match octets.iter().position(|b| *b == 0) {
+            Some(nul) => Err(DecodeError::new(start + nul, "a literal without NUL")),
+            None => Ok(octets),
+        }
+    }
+
+    /// `literal8 = "~{" number ["+"] "}" CRLF *OCTET` (RFC 3516), also without the tilde
+    pub(crate) fn literal8(&mut self) -> Parsed<&'a [u8]> {
+        self.take(b'~');
         self.byte(b'{', "a literal")?;
         let at = self.at;
         let len = usize::try_from(self.number()?).map_err(|_| DecodeError::new(at, "a length"))?;
@@ -216,9 +227,6 @@ impl<'a> Cursor<'a> {
         let end = self.at.checked_add(len).filter(|end| *end <= self.octets.len());
         let end = end.ok_or_else(|| self.error("as many octets as the literal announced"))?;
         let octets = self.octets.get(self.at..end).unwrap_or_default();
-        if let Some(nul) = octets.iter().position(|b| *b == 0) {
-            return Err(DecodeError::new(self.at + nul, "a literal without NUL"));
-        }
         self.at = end;
         Ok(octets)
     }

@@ -114,8 +114,27 @@ fn whole(label: SectionLabel, text: SectionText, peek: bool) -> FetchItem {
     FetchItem::Section(FetchSection { label, part: Vec::new(), text, partial: None, peek })
 }
 
-/// `"BODY" [".PEEK"] section ["<" number "." nz-number ">"]; section = "[" [section-spec] "]"`
+/// `"BODY" [".PEEK"] section ["<" number "." nz-number ">"]`
 fn section(c: &mut Cursor<'_>, peek: bool) -> Parsed<FetchItem> {
+    let (part, text) = section_spec(c)?;
+    let partial = if c.take(b'<') {
+        let start = c.number()?;
+        c.byte(b'.', "a dot and a count")?;
+        let count = c.number()?;
+        if count == 0 {
+            return Err(c.error("a count from 1"));
+        }
+        c.byte(b'>', ">")?;
+        Some((start, count))
+    } else {
+        None
+    };
+    let label = SectionLabel::Body;
+    Ok(FetchItem::Section(FetchSection { label, part, text, partial, peek }))
+}
+
+/// `section = "[" [section-spec] "]"; section-spec = section-msgtext / (section-part ["." section-text])`
+pub(crate) fn section_spec(c: &mut Cursor<'_>) -> Parsed<(Vec<u32>, SectionText)> {
     const DEPTH_MAX: usize = 128;
     c.byte(b'[', "[")?;
     let mut part = Vec::new();
@@ -131,20 +150,7 @@ fn section(c: &mut Cursor<'_>, peek: bool) -> Parsed<FetchItem> {
     let whole = !dot || (part.is_empty() && c.peek() == Some(b']'));
     let text = if whole { SectionText::All } else { section_text(c, &part)? };
     c.byte(b']', "]")?;
-    let partial = if c.take(b'<') {
-        let start = c.number()?;
-        c.byte(b'.', "a dot and a count")?;
-        let count = c.number()?;
-        if count == 0 {
-            return Err(c.error("a count from 1"));
-        }
-        c.byte(b'>', ">")?;
-        Some((start, count))
-    } else {
-        None
-    };
-    let label = SectionLabel::Body;
-    Ok(FetchItem::Section(FetchSection { label, part, text, partial, peek }))
+    Ok((part, text))
 }
 
 /// `section-text = section-msgtext / "MIME"`

@@ -148,23 +148,12 @@ pub(super) fn status_items(c: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
     c.byte(b'(', "( and status items")?;
     loop {
         let at = c.at();
-        let name = c.atom("a status item")?.to_ascii_uppercase();
-        let item = match name.as_slice() {
-            b"MESSAGES" => StatusItem::Messages,
-            b"RECENT" => StatusItem::Recent,
-            b"UIDNEXT" => StatusItem::UidNext,
-            b"UIDVALIDITY" => StatusItem::UidValidity,
-            b"UNSEEN" => StatusItem::Unseen,
-            b"DELETED" => StatusItem::Deleted,
-            b"SIZE" => StatusItem::Size,
-            b"HIGHESTMODSEQ" => StatusItem::HighestModSeq,
-            b"APPENDLIMIT" => StatusItem::AppendLimit,
-            _ => {
-                let expected = "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED, SIZE, \
-                                HIGHESTMODSEQ or APPENDLIMIT";
-                return Err(DecodeError::new(at, expected));
-            }
-        };
+        let name = c.atom("a status item")?;
+        let item = StatusItem::from_name(name).ok_or_else(|| {
+            let expected = "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED, SIZE, \
+                            HIGHESTMODSEQ or APPENDLIMIT";
+            DecodeError::new(at, expected)
+        })?;
         if !items.contains(&item) {
             items.push(item);
         }

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - Whether the mailbox is there is known before a literal is accepted.
-//! - All messages of one APPEND are added, or none.
+//! - All messages of one APPEND are added, or none; an empty one takes all of them back (RFC 3502).
 //!
 //! # Standards
 //! RFC 4315 §3 (APPENDUID), RFC 7889 (APPENDLIMIT), RFC 4469 §4 (TOOBIG).
@@ -15,7 +15,7 @@ use imap::encode::{self, Code};
 use imap::frame::MessageStart;
 use imap::parse::DecodeError;
 use imap::set::UidSet;
-use store::{Change, MailboxId, NewMessage, Outcome, Receiver};
+use store::{Change, MailboxId, NewBody, NewMessage, Outcome, Received, Receiver};
 
 const NAME: &str = "APPEND";
 
@@ -23,7 +23,8 @@ const NAME: &str = "APPEND";
 pub(crate) struct Appending {
     tag: Tag,
     target: Option<MailboxId>,
-    messages: Vec<NewMessage>,
+    /// Those that are complete, each with what stood before it.
+    messages: Vec<(AppendHead, Received)>,
     current: Option<(AppendHead, Receiver)>,
     /// Why nothing will be added: the rest is read and thrown away.
     failure: Option<Refusal>,
@@ -62,6 +63,9 @@ impl Session {
             } else if append.messages.len() >= count_max {
                 let text = format!("One APPEND takes at most {count_max} messages");
                 Some(Refusal::coded(Code::Limit, text))
+            } else if size == 0 {
+                // RFC 3502: an error that must be NO, and how a client takes back what it has begun.
+                Some(Refusal::no("A message without a single octet takes the APPEND back"))
             } else if binary {
                 Some(Refusal::coded(Code::UnknownCte, "Only literals without ~ are taken"))
             } else {
@@ -86,7 +90,7 @@ impl Session {
 
     /// The mailbox to add to.
     async fn append_target(&mut self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
-        let id = self.target(&mailbox.0)?;
+        let id = self.target(mailbox)?;
         self.shared.store.mailbox(id).await.map_err(|error| Refusal::from(error).for_target())?;
         Ok(id)
     }
@@ -105,16 +109,11 @@ impl Session {
 
     /// A message is complete.
     pub(crate) async fn append_message_end(&mut self) -> Result<Next, Closed> {
-        let now = self.shared.store.now();
         if let Mode::Append(append) = &mut self.mode
             && let Some((head, receiver)) = append.current.take()
         {
-            match receiver.finish().await {
-                Ok(body) => {
-                    let internal_date =
-                        head.internal_date.unwrap_or(DateTime { unix: now, zone_minutes: 0 });
-                    append.messages.push(NewMessage { body, flags: head.flags, internal_date });
-                }
+            match receiver.end().await {
+                Ok(received) => append.messages.push((head, received)),
                 Err(error) => append.failure = Some(error.into()),
             }
         }
@@ -148,8 +147,18 @@ impl Session {
     async fn append_now(
         &mut self,
         mailbox: MailboxId,
-        messages: Vec<NewMessage>,
+        messages: Vec<(AppendHead, Received)>,
     ) -> Result<Reply, Stop> {
+        let now = DateTime { unix: self.shared.store.now(), zone_minutes: 0 };
+        let (heads, received): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+        // One sync for all messages of the command.
+        let bodies = self.shared.store.make_durable(received).await.map_err(Refusal::from)?;
+        let message = |(head, body): (AppendHead, NewBody)| NewMessage {
+            body,
+            flags: head.flags,
+            internal_date: head.internal_date.unwrap_or(now),
+        };
+        let messages = heads.into_iter().zip(bodies).map(message).collect();
         let outcome = self.shared.store.submit(Change::Append { mailbox, messages }).await;
         let appended = match outcome {
             Ok(Outcome::Appended(appended)) => appended,

@@ -1,8 +1,9 @@
 //! COPY and UID COPY (RFC 3501 §6.4.7), with COPYUID (RFC 4315 §3).
 
+use super::create::checked_name;
 use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session, Tell};
-use imap::command::Transfer;
+use imap::command::{MailboxName, Transfer};
 use imap::encode::Code;
 use imap::set::{SequenceSet, UidSet};
 use store::{Change, MailboxId, Outcome, Transferred};
@@ -24,7 +25,7 @@ impl Session {
         transfer: &Transfer,
         remove: bool,
     ) -> Result<Transferred, Stop> {
-        let target = self.target(&transfer.mailbox.0)?;
+        let target = self.target(&transfer.mailbox)?;
         let view = self.selected()?;
         if remove && view.read_only {
             return Err(Refusal::read_only().into());
@@ -34,6 +35,7 @@ impl Session {
             view.uids_of_uids(&transfer.set)
         } else {
             let uids = view.uids_of_numbers(&transfer.set).ok_or_else(numbers_expected)?;
+            // [S-147]
             let gone = uids.difference(&view.mailbox.state().tree().existing(&uids));
             if !gone.is_empty() && transfer.set != SequenceSet::Saved {
                 let text = "Some of the messages are gone: NOOP tells which";
@@ -49,9 +51,11 @@ impl Session {
         }
     }
 
-    /// The mailbox with this name, as the target of a command that may be told to create it.
-    pub(super) fn target(&self, name: &str) -> Result<MailboxId, Refusal> {
+    /// The mailbox with this name, as the target of a command that may be told to create it: not with a
+    /// name that CREATE refuses (RFC 3501 §6.3.11, §6.4.7).
+    pub(super) fn target(&self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
         let state = self.login()?.account.state();
+        let name = checked_name(mailbox)?;
         state.mailbox(name).and_then(|entry| entry.id).ok_or_else(|| {
             Refusal::coded(Code::TryCreate, "There is no mailbox with this name: CREATE it first")
         })

@@ -17,14 +17,12 @@ impl Session {
         let mut enabled: Vec<&str> = Vec::new();
         for name in names {
             match name.as_str() {
-                "CONDSTORE"
-                    if self.shared.has_mod_seqs()
-                        && !self.voice.aware
-                        && !enabled.contains(&"CONDSTORE") =>
-                {
+                // Also when another command made the session aware: to leave it out would say that it could
+                // not be enabled (RFC 5161 §3.2).
+                "CONDSTORE" if self.shared.has_mod_seqs() && !self.voice.condstore => {
+                    self.voice.condstore = true;
                     enabled.push("CONDSTORE");
                 }
-                // Where it is not offered, and so on NOMODSEQ, nobody comes to a resync [S-119].
                 "QRESYNC" if self.shared.offers("QRESYNC") && !self.voice.qresync => {
                     self.voice.qresync = true;
                     enabled.push("QRESYNC");

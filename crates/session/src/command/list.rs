@@ -158,7 +158,8 @@ impl<'a> Wanted<'a> {
         let info = self.child_info();
         let info = below.then_some(info.as_slice());
         encode::list(out, false, &self.attributes(name, entry), Some('/'), name, info);
-        entry.and_then(|entry| entry.id)
+        // RFC 5819 §2: what is shown for the sake of others only has no STATUS.
+        entry.filter(|_| selected).and_then(|entry| entry.id)
     }
 }
 

@@ -16,7 +16,12 @@ impl Session {
     ) -> Result<Reply, Stop> {
         let to = checked_name(to)?.to_owned();
         let from = from.0.strip_suffix('/').unwrap_or(&from.0).to_owned();
-        let account = self.login()?.account.id();
+        let login = self.login()?;
+        let account = login.account.id();
+        if login.account.state().mailbox(&to).is_some() {
+            // Also a name that is there for the sake of others: those below must not fall upon each other.
+            return Err(store::Error::AlreadyExists.into());
+        }
         self.shared.store.submit_account(account, AccountChange::Rename { from, to }).await?;
         Ok(Reply::ok("Renamed"))
     }

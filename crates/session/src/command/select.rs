@@ -20,7 +20,7 @@ impl Session {
     ) -> Result<Reply, Stop> {
         self.close_view(sink);
         if let Some(qresync) = &select.qresync {
-            // Everything is checked before the mailbox is opened [S-112, S-115, S-116, S-119].
+            // Everything is checked before the mailbox is opened [S-112, S-115, S-116].
             if !self.voice.qresync {
                 return Err(Refusal::bad("QRESYNC needs ENABLE QRESYNC first").into());
             }

@@ -156,7 +156,7 @@ impl Session {
             uids.difference(&stored.before.tree().existing(uids)) != UidSet::new()
         });
         if gone {
-            // The others are done; MODIFIED names none of those that are gone [S-70].
+            // The others are done; MODIFIED names none of those that are gone [S-70, S-147].
             reply.status = Status::No;
             reply.text = "Some of the messages are gone: NOOP tells which".into();
             reply.code = reply.code.or(Some(Code::ExpungeIssued));

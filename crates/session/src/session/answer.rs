@@ -75,6 +75,14 @@ impl From<Refusal> for Reply {
     }
 }
 
+/// The answer to a refused command. COPY and MOVE tell which messages are gone (RFC 2180 §4.4): their
+/// numbers may change with the answer, unlike those of FETCH, STORE and SEARCH.
+fn refused(name: &str, refusal: Refusal) -> Reply {
+    let told = refusal.kind == Kind::No && matches!(name, "COPY" | "MOVE");
+    let reply = Reply::from(refusal);
+    if told { reply.tell(Tell::All) } else { reply }
+}
+
 impl Session {
     /// Ends a command: syncs, says what HIGHESTMODSEQ is when that is due, and writes the tagged line.
     pub(crate) async fn finish<S: Sink>(
@@ -87,7 +95,7 @@ impl Session {
     ) -> Result<Next, Closed> {
         let reply = match result {
             Ok(reply) => reply,
-            Err(Stop::Refused(refusal)) => refusal.into(),
+            Err(Stop::Refused(refusal)) => refused(name, refusal),
             Err(Stop::Closed) => return Err(Closed),
         };
         let observer = Arc::clone(&self.shared.observer);

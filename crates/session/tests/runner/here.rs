@@ -1,30 +1,15 @@
 //! Sessions in this process, over the memory engine, with a committer that is stepped by whoever waits.
 
+use super::clock::{Ticks, drive};
 use super::{Place, Wire};
 use session::{
     AuthFailure, Authenticator, BoxFuture, Config, Exchange, Identity, Next, Peer, Session, Shared,
     Silent, Step,
 };
 use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 use store::engine::{BodyStore, Engine};
-use store::{Clock, Committer, Inline, Options, Store};
-
-/// A clock that goes on by one second each time it is asked.
-struct Ticks(AtomicI64, AtomicU64);
-
-impl Clock for Ticks {
-    fn now(&self) -> i64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn random(&self) -> u64 {
-        self.1.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
-    }
-}
+use store::{Committer, Inline, Options, Store};
 
 /// Knows one user.
 struct OneUser(Identity);
@@ -68,20 +53,6 @@ impl Exchange for Plain {
     }
 }
 
-/// Polls to the end; whenever nothing else can go on, the committer makes a batch.
-fn drive<T>(future: impl Future<Output = T>, committer: &Committer) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    let mut stuck = 0;
-    loop {
-        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
-            return done;
-        }
-        stuck = if committer.step() { 0 } else { stuck + 1 };
-        assert!(stuck < 100_000, "nothing goes on any more");
-    }
-}
-
 /// A server with one user.
 pub(crate) struct Server {
     shared: Arc<Shared>,
@@ -96,7 +67,7 @@ impl Server {
     pub(crate) fn with(config: Config) -> Self {
         let engine = Arc::new(store::memory::Memory::new());
         let bodies = Arc::new(store::memory::MemoryBodies::new()) as Arc<dyn BodyStore>;
-        let clock = Arc::new(Ticks(AtomicI64::new(1_700_000_000), AtomicU64::new(7)));
+        let clock = Arc::new(Ticks::new());
         let engine = engine as Arc<dyn Engine>;
         let (store, committer) =
             Store::open(engine, bodies, Arc::new(Inline), clock, Options::default());
@@ -168,7 +139,7 @@ impl Wire for Local {
     }
 
     fn line(&mut self) -> Option<String> {
-        if self.out.is_empty() && self.session.waiting_for().is_some() {
+        if self.out.is_empty() && !self.closed && self.session.waiting_for().is_some() {
             let committer = self.committer.lock().unwrap();
             let next = drive(self.session.push(&mut self.out), &committer).unwrap();
             self.closed = next == Next::Close;

@@ -9,6 +9,12 @@ pub(crate) type Bound = HashMap<String, String>;
 pub(crate) fn line(expected: &str, came: &str, bound: &Bound) -> Option<Bound> {
     let mut bound = bound.clone();
     let expected = &expected.replace("\\r\\n", "\r\n");
+    if let Some(names) = expected.strip_prefix("* CAPABILITY ").and_then(|e| e.strip_suffix(" …"))
+    {
+        // What is listed has no order.
+        let listed: Vec<&str> = came.strip_prefix("* CAPABILITY ")?.split(' ').collect();
+        return names.split(' ').all(|name| listed.contains(&name)).then_some(bound);
+    }
     if let (Some((seq, items)), Some((seq_came, items_came))) = (fetch(expected), fetch(came)) {
         word(&seq, &seq_came, &mut bound)?;
         for (name, value) in &items {
@@ -29,8 +35,9 @@ pub(crate) fn line(expected: &str, came: &str, bound: &Bound) -> Option<Bound> {
         let (head, code) = status(expected)?;
         let (head_came, code_came) = status(came)?;
         tokens(&head, &head_came, true, &mut bound)?;
-        return match (code, code_came) {
-            (Some(code), Some(came)) => tokens(&code, &came, true, &mut bound).map(|()| bound),
+        return match (code.as_deref(), code_came.as_deref()) {
+            (Some(""), came) => came.is_none().then_some(bound),
+            (Some(code), Some(came)) => tokens(code, came, true, &mut bound).map(|()| bound),
             (Some(_), None) => None,
             (None, None) => Some(bound),
             (None, Some(came)) => {

@@ -1,8 +1,9 @@
-//! Another server, over plain TCP.
+//! Another server, over plain TCP: one that somebody runs, or a binary that is started for each dialogue.
 
 use super::{Place, Wire};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A server that somebody else runs.
@@ -23,9 +24,7 @@ impl Remote {
 
 impl Place for Remote {
     fn connect(&mut self) -> Box<dyn Wire> {
-        let stream = TcpStream::connect(&self.address).expect("PEER cannot be reached");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        Box::new(Tcp { reader: BufReader::new(stream), closed: false })
+        connect(&self.address)
     }
 
     fn user(&self) -> (String, String) {
@@ -36,6 +35,59 @@ impl Place for Remote {
     fn mailbox(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
+}
+
+/// A server of our own binary, started for one dialogue and ended after it.
+pub(crate) struct Spawned {
+    child: Child,
+    address: String,
+}
+
+impl Spawned {
+    /// Starts the binary at this path and waits until it listens.
+    pub(crate) fn new(binary: &str, without: &[String]) -> Self {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--ephemeral", "--account", "alex:secret", "--exit-with-parent"]);
+        command.args(without.iter().flat_map(|name| ["--without", name]));
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("PEER cannot be started");
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let ready = said.lines().map_while(Result::ok).find(|line| line.starts_with("ready "));
+        let ready = ready.expect("PEER ended before it was ready");
+        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("imap=")).unwrap();
+        Self { child, address: address.to_owned() }
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Place for Spawned {
+    fn connect(&mut self) -> Box<dyn Wire> {
+        connect(&self.address)
+    }
+
+    fn user(&self) -> (String, String) {
+        ("alex".into(), "secret".into())
+    }
+
+    fn mailbox(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+fn connect(address: &str) -> Box<dyn Wire> {
+    let stream = TcpStream::connect(address).expect("PEER cannot be reached");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    Box::new(Tcp { reader: BufReader::new(stream), closed: false })
 }
 
 struct Tcp {

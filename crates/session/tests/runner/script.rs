@@ -13,6 +13,8 @@
 //! S1: !* VANISHED                       no such line
 //! S1: ---                               what was expected so far comes before what follows
 //! S1: ...                               other lines may come too
+//! S1: a OK []                           no response code; without [] one that only informs may come
+//! S1: * CAPABILITY X Y …                these are listed, in any order
 //! S1: closed                            the server ends the connection
 //! assert $m > $h
 //! ```

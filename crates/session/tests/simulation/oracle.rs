@@ -98,7 +98,7 @@ impl Oracle {
         }
     }
 
-    /// C-14: a code counts even if it is lower; else the greatest MODSEQ since the last tagged response.
+    /// [C-14]: a code counts even if it is lower; else the greatest MODSEQ since the last tagged response.
     fn tagged(&mut self, line: &str) -> Result<(), String> {
         self.code(line);
         if self.synced {

@@ -1,19 +1,17 @@
 //! The world of a simulation: one server, its clients, chance, time and crashes.
 
 use crate::client::{Client, Kind, Line, Stage};
+use crate::clock::{Ticks, drive};
 use crate::oracle::Flags;
 use imap::command::Secret;
 use session::{
     AuthFailure, Authenticator, BoxFuture, Config, Exchange, Identity, Next, Peer, Session, Shared,
     Silent,
 };
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use store::memory::{Fate, Memory, MemoryBodies};
-use store::{AccountId, Clock, Committer, Inline, MailboxState, Options, Store};
+use store::{AccountId, Committer, Inline, MailboxState, Options, Store};
 
 /// A generator of numbers: the same seed, the same run.
 pub(crate) struct Dice(u64);
@@ -75,18 +73,6 @@ impl Tally {
     }
 }
 
-struct Ticks(AtomicI64, AtomicU64);
-
-impl Clock for Ticks {
-    fn now(&self) -> i64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn random(&self) -> u64 {
-        self.1.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
-    }
-}
-
 /// Lets everyone in as the one user.
 struct Anyone(Identity);
 
@@ -125,7 +111,7 @@ struct House {
 impl House {
     fn open(engine: Memory, bodies: MemoryBodies, account: Option<AccountId>) -> Self {
         let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
-        let clock = Arc::new(Ticks(AtomicI64::new(1_700_000_000), AtomicU64::new(7)));
+        let clock = Arc::new(Ticks::new());
         let options = Options { fold_bytes: 600, ..Options::default() };
         let (store, committer) =
             Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
@@ -152,17 +138,6 @@ impl House {
             },
             &self.committer,
         )
-    }
-}
-
-fn drive<T>(future: impl Future<Output = T>, committer: &Committer) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(done) => return done,
-            Poll::Pending => drop(committer.step()),
-        }
     }
 }
 

@@ -142,6 +142,9 @@ pub(super) fn history(
 }
 
 pub(super) fn bodies(connection: &Connection, ids: &[BodyId]) -> Result<Vec<BodyRow>, EngineError> {
+    // One transaction: else each row takes and gives back SQLite's locks, which costs more than the row.
+    let reading = (ids.len() > 1).then(|| connection.unchecked_transaction()).transpose();
+    let _until_the_end = reading.map_err(read_error)?;
     let mut select = connection
         .prepare_cached("SELECT id, locator, len, crc, meta FROM body WHERE id = ?1")
         .map_err(read_error)?;

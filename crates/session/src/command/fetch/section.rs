@@ -26,7 +26,7 @@ impl Session {
         let piece = body.structure.section(section);
         if let Some(Piece::Fields { header, names, not }) = &piece {
             let mut octets = Vec::new();
-            store.read(&body.body, header.clone(), &mut octets)?;
+            store.read(body, header.clone(), &mut octets)?;
             fields = filter_fields(&octets, names, *not);
         }
         let mut line = match begins {
@@ -45,30 +45,15 @@ impl Session {
             }
             Some(Piece::Octets(range)) => within(section, range),
         };
-        if body.body.len <= FLUSH_BYTES as u64 {
-            // Read whole, which checks the CRC [H8].
-            let mut octets = Vec::new();
-            store.read(&body.body, 0..body.body.len, &mut octets)?;
-            line.section_literal_header(section, range.end - range.start);
-            sink.buffer().extend_from_slice(slice(&octets, &range));
-            return Ok(());
-        }
         line.section_literal_header(section, range.end - range.start);
-        let whole = range == (0..body.body.len);
-        let mut crc = crc32fast::Hasher::new();
         while range.start < range.end {
             let next = range.end.min(range.start + FLUSH_BYTES as u64);
-            let from = sink.buffer().len();
-            store.read(&body.body, range.start..next, sink.buffer())?;
-            crc.update(sink.buffer().get(from..).unwrap_or_default());
+            store.read(body, range.start..next, sink.buffer())?;
             range.start = next;
             if sink.buffer().len() >= FLUSH_BYTES {
                 *on_its_way = true;
                 sink.flush().await?;
             }
-        }
-        if whole && crc.finalize() != body.body.crc {
-            return Err(store::Error::Damaged("the octets of a message differ".into()).into());
         }
         Ok(())
     }

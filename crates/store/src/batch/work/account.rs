@@ -28,10 +28,7 @@ impl Work {
                 self.rename_inbox(open, &state, to, mailboxes)
             }
             AccountChange::Rename { from, to } => {
-                if state.mailbox(&from).is_none() {
-                    return Err(Error::NonExistent);
-                }
-                may_take(&state, &to)?;
+                may_rename(&state, &from, &to)?;
                 self.note_account(open, &state, &AccountDelta::Rename { from, to });
                 Ok(Outcome::Done)
             }
@@ -249,6 +246,31 @@ const DEPTH_MAX: usize = 64;
 
 /// Whether a mailbox may be made under this name.
 fn may_take(state: &AccountState, name: &str) -> Result<(), Error> {
+    check_name(name)?;
+    match state.mailbox(name) {
+        Some(entry) if entry.id.is_some() => Err(Error::AlreadyExists),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the name and its inferiors may go there: nothing that stays may be written over.
+fn may_rename(state: &AccountState, from: &str, to: &str) -> Result<(), Error> {
+    if state.mailbox(from).is_none() {
+        return Err(Error::NonExistent);
+    }
+    let moved: Vec<&str> =
+        std::iter::once(from).chain(state.inferiors(from).map(|(name, _)| name)).collect();
+    for name in &moved {
+        let target = format!("{to}{}", name.strip_prefix(from).unwrap_or_default());
+        check_name(&target)?;
+        if state.mailbox(&target).is_some() && !moved.contains(&target.as_str()) {
+            return Err(Error::AlreadyExists);
+        }
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
     if name.len() > NAME_BYTES_MAX || name.matches(DELIMITER).count() >= DEPTH_MAX {
         return Err(Error::Cannot(
             "the mailbox name is too long or too deep: 1024 octets and 64 levels at most",
@@ -258,10 +280,7 @@ fn may_take(state: &AccountState, name: &str) -> Result<(), Error> {
     if empty_level || name.chars().any(char::is_control) {
         return Err(Error::Cannot("the mailbox name has an empty level or a control character"));
     }
-    match state.mailbox(name) {
-        Some(entry) if entry.id.is_some() => Err(Error::AlreadyExists),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn next_mailbox(state: &AccountState) -> Result<(MailboxId, UidValidity), Error> {

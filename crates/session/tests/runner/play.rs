@@ -8,6 +8,7 @@
     reason = "tests fail loudly, and each uses a part of the runner"
 )]
 
+pub(crate) mod clock;
 pub(crate) mod here;
 pub(crate) mod pattern;
 pub(crate) mod peer;
@@ -48,10 +49,14 @@ pub(crate) fn run(dialogue: &Dialogue, peer: Option<&str>) -> Result<(), String>
         Step::Server { without } => Some(without.clone()),
         _ => None,
     });
-    if peer.is_some() && without.is_some() {
+    let spawned = peer.is_some_and(|peer| peer.starts_with('/'));
+    if peer.is_some() && without.is_some() && !spawned {
         return Ok(());
     }
     let place: Box<dyn Place> = match peer {
+        Some(binary) if spawned => {
+            Box::new(peer::Spawned::new(binary, &without.unwrap_or_default()))
+        }
         Some(address) => Box::new(peer::Remote::new(address)),
         None => Box::new(here::Server::new(without.unwrap_or_default())),
     };
