@@ -547,3 +547,17 @@ fn the_embedded_engine_keeps_one_winner_under_threads() {
     store.shutdown();
     writer.join().unwrap();
 }
+
+#[test]
+fn a_fallen_committer_leaves_nobody_waiting() {
+    let fall = |_| panic!("a fault of the program");
+    let options = Options { on_batch: Some(Arc::new(fall)), ..Options::default() };
+    let (engine, bodies) = (Arc::new(Memory::new()), Arc::new(MemoryBodies::new()));
+    let clock = Arc::new(Ticks(AtomicU64::new(7)));
+    let (store, committer) = Store::open(engine, bodies, Arc::new(Threads), clock, options);
+    let writer = std::thread::spawn(move || committer.run());
+    block(store.create_account("ann", Vec::new())).unwrap();
+    assert!(writer.join().is_err(), "it fell after the first batch");
+    let late = block(store.create_account("bob", Vec::new()));
+    assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+}
