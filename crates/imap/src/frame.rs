@@ -12,8 +12,9 @@
 //! RFC 3501 §4.3 and §7.5 (literals), RFC 7888 (non-synchronising), RFC 3502 (MULTIAPPEND).
 
 use crate::command::{AppendHead, Tag};
+use crate::incoming::Incoming;
 use crate::parse::{self, CommandError, Cursor, DecodeError};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 
 /// How much a client may send before something is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,9 +114,7 @@ enum State {
 #[derive(Debug)]
 pub struct Framer {
     limits: Limits,
-    buffer: BytesMut,
-    /// How much of the buffer is known to hold no LF.
-    scanned: usize,
+    buffer: Incoming,
     /// The command so far: text with its literals.
     command: Vec<u8>,
     /// How much of `command` is literals, and how many.
@@ -157,8 +156,7 @@ impl Framer {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            buffer: BytesMut::new(),
-            scanned: 0,
+            buffer: Incoming::default(),
             command: Vec::new(),
             literal_bytes: 0,
             literals: 0,
@@ -174,7 +172,7 @@ impl Framer {
     /// Takes octets as they were received.
     pub fn push(&mut self, octets: &[u8]) {
         if !matches!(self.state, State::Dead) {
-            self.buffer.extend_from_slice(octets);
+            self.buffer.push(octets);
         }
     }
 
@@ -208,8 +206,7 @@ impl Framer {
 
     /// Forgets what was received and not yet given: what was pipelined before TLS.
     pub fn discard_buffered(&mut self) {
-        self.buffer = BytesMut::new();
-        self.scanned = 0;
+        self.buffer.clear();
         self.reset_command();
         self.state = State::Text;
     }
@@ -249,26 +246,11 @@ impl Framer {
                 }
                 State::Dead => {
                     self.state = State::Dead;
-                    self.buffer = BytesMut::new();
+                    self.buffer.clear();
                     return None;
                 }
             }
         }
-    }
-
-    /// Takes a line off the buffer, its end included, if there is a whole one.
-    fn take_line(&mut self) -> Option<BytesMut> {
-        let fresh = self.buffer.get(self.scanned..).unwrap_or_default();
-        let Some(at) = fresh.iter().position(|b| *b == b'\n') else {
-            self.scanned = self.buffer.len();
-            return None;
-        };
-        let line = self.buffer.split_to(self.scanned + at + 1);
-        self.scanned = 0;
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-        }
-        Some(line)
     }
 
     /// Whether the text before and the line, or as much of it as has come, break the limit.
@@ -284,9 +266,9 @@ impl Framer {
     }
 
     fn text(&mut self) -> Step {
-        let line = self.take_line();
+        let line = self.buffer.take_line();
         if self.is_too_long(self.command.len() - self.literal_bytes, line.as_deref()) {
-            self.command.extend_from_slice(line.as_deref().unwrap_or(&self.buffer));
+            self.command.extend_from_slice(line.as_deref().unwrap_or(self.buffer.as_slice()));
             return Step::Give(self.fail("a shorter command", true));
         }
         let Some(line) = line else { return Step::Wait };
@@ -373,19 +355,15 @@ impl Framer {
     }
 
     fn swallow_on(&mut self, left: u64, then: Box<Frame>) -> Option<()> {
-        let here = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.buffer.advance(here);
-        self.scanned = 0;
+        let here = self.buffer.take(usize::try_from(left).unwrap_or(usize::MAX)).len();
         let left = left - here as u64;
         if left > 0 {
             self.state = State::Swallow { left, then };
             return None;
         }
-        let Some(line) = self.take_line() else {
+        let Some(line) = self.buffer.take_line() else {
             // The end of the line is kept: it may announce a literal, which must not be taken for a command.
-            let surplus = self.buffer.len().saturating_sub(ANNOUNCEMENT_MAX);
-            self.buffer.advance(surplus);
-            self.scanned = self.buffer.len();
+            self.buffer.skip_scanned(self.buffer.len().saturating_sub(ANNOUNCEMENT_MAX));
             self.state = State::Swallow { left: 0, then };
             return None;
         };
@@ -399,10 +377,10 @@ impl Framer {
     }
 
     fn literal(&mut self, left: usize) -> Option<()> {
-        let here = self.buffer.len().min(left);
-        self.command.extend_from_slice(&self.buffer.split_to(here));
+        let octets = self.buffer.take(left);
+        self.command.extend_from_slice(&octets);
+        let here = octets.len();
         self.literal_bytes += here;
-        self.scanned = 0;
         if here < left {
             self.state = State::Literal { left: left - here };
             return None;
@@ -416,21 +394,13 @@ impl Framer {
             return Some(Frame::MessageEnd);
         }
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_MAX);
-        let here = self.buffer.len().min(wanted);
-        self.state = State::Message { left: left - here as u64 };
-        if here == 0 {
-            return None;
-        }
-        self.scanned = 0;
-        let piece = self.buffer.split_to(here).freeze();
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-        }
-        Some(Frame::MessageData(piece))
+        let piece = self.buffer.take(wanted).freeze();
+        self.state = State::Message { left: left - piece.len() as u64 };
+        (!piece.is_empty()).then_some(Frame::MessageData(piece))
     }
 
     fn behind_message(&mut self) -> Step {
-        let line = self.take_line();
+        let line = self.buffer.take_line();
         if self.is_too_long(0, line.as_deref()) {
             return Step::Give(self.fail("a shorter command", true));
         }
@@ -453,7 +423,7 @@ impl Framer {
     }
 
     fn raw(&mut self) -> Step {
-        let line = self.take_line();
+        let line = self.buffer.take_line();
         if self.is_too_long(0, line.as_deref()) {
             return Step::Give(self.fail("a shorter line", true));
         }

@@ -15,6 +15,7 @@ pub mod encode;
 pub mod flag;
 pub mod frame;
 pub mod fuzz;
+mod incoming;
 pub mod lmtp;
 pub mod message;
 pub mod number;

@@ -10,8 +10,9 @@
 
 use super::status_word;
 use crate::frame::{announced_literal, without_end};
+use crate::incoming::Incoming;
 use crate::parse::DecodeError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// How much a server may send in one response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,9 +39,7 @@ impl Default for ResponseLimits {
 #[derive(Debug)]
 pub struct ResponseFramer {
     limits: ResponseLimits,
-    buffer: BytesMut,
-    /// How much of the buffer is known to hold no LF.
-    scanned: usize,
+    buffer: Incoming,
     /// The response so far, and how much of it is literals.
     response: Vec<u8>,
     literal_bytes: usize,
@@ -56,8 +55,7 @@ impl ResponseFramer {
     pub fn new(limits: ResponseLimits) -> Self {
         Self {
             limits,
-            buffer: BytesMut::new(),
-            scanned: 0,
+            buffer: Incoming::default(),
             response: Vec::new(),
             literal_bytes: 0,
             literal_left: 0,
@@ -68,7 +66,7 @@ impl ResponseFramer {
     /// Takes octets as they were received.
     pub fn push(&mut self, octets: &[u8]) {
         if !self.dead {
-            self.buffer.extend_from_slice(octets);
+            self.buffer.push(octets);
         }
     }
 
@@ -88,7 +86,7 @@ impl ResponseFramer {
             if self.dead || !self.literal() {
                 return None;
             }
-            let line = self.take_line();
+            let line = self.buffer.take_line();
             let before = self.response.len() - self.literal_bytes;
             let more = line.as_ref().map_or(self.buffer.len(), |line| line.len());
             if before + more > self.limits.text_bytes_max.saturating_add(b"\r\n".len()) {
@@ -116,33 +114,17 @@ impl ResponseFramer {
     /// Takes what has come of a literal; whether it is whole.
     fn literal(&mut self) -> bool {
         if self.literal_left > 0 {
-            let here = self.buffer.len().min(self.literal_left);
-            self.response.extend_from_slice(&self.buffer.split_to(here));
-            self.literal_bytes += here;
-            self.literal_left -= here;
-            self.scanned = 0;
+            let octets = self.buffer.take(self.literal_left);
+            self.response.extend_from_slice(&octets);
+            self.literal_bytes += octets.len();
+            self.literal_left -= octets.len();
         }
         self.literal_left == 0
     }
 
-    /// Takes a line off the buffer, its end included, if there is a whole one.
-    fn take_line(&mut self) -> Option<BytesMut> {
-        let fresh = self.buffer.get(self.scanned..).unwrap_or_default();
-        let Some(at) = fresh.iter().position(|b| *b == b'\n') else {
-            self.scanned = self.buffer.len();
-            return None;
-        };
-        let line = self.buffer.split_to(self.scanned + at + 1);
-        self.scanned = 0;
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-        }
-        Some(line)
-    }
-
     fn fail(&mut self, expected: &'static str) -> DecodeError {
         self.dead = true;
-        self.buffer = BytesMut::new();
+        self.buffer.clear();
         self.response = Vec::new();
         DecodeError::new(self.limits.text_bytes_max, expected)
     }
