@@ -3,7 +3,7 @@
 //! # Invariants
 //! - At most one [`OpenMailbox`] per mailbox: reading one in happens under a lock for its number, and only
 //!   when nobody holds the one before. Whoever has a change waiting holds it.
-//! - Besides those in use, a bounded number is kept, the least recently used going first.
+//! - Besides those in use, a bounded number is kept; the one that was read longest ago goes first.
 
 use crate::change::Error;
 use crate::engine::{AccountId, Engine, EngineError, MailboxId};
