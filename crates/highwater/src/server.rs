@@ -239,29 +239,34 @@ async fn bind_unix(path: &Path) -> Result<UnixListener> {
     UnixListener::bind(path).with_context(|| format!("{} cannot be listened on", path.display()))
 }
 
-/// After an error, so that a lack of file descriptors does not become a busy loop.
-async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be taken");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+/// The next connection; `None` when the server stops. Tasks that have ended are forgotten meanwhile.
+async fn next<T, F: Future<Output = io::Result<T>>>(
+    context: &Context,
+    tasks: &mut JoinSet<()>,
+    accept: impl Fn() -> F,
+) -> Option<T> {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = context.stopped() => return None,
+            Some(_) = tasks.join_next() => continue,
+            accepted = accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                // A lack of file descriptors must not become a busy loop.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
 async fn accept_tcp(context: Arc<Context>, listener: TcpListener, protocol: Protocol) {
     let mut tasks = JoinSet::new();
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = context.stopped() => break,
-            Some(_) = tasks.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause(&error).await;
-                continue;
-            }
-        };
+    while let Some((stream, address)) = next(&context, &mut tasks, || listener.accept()).await {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection ended as it came");
         }
@@ -317,20 +322,8 @@ async fn refuse(context: &Context, stream: TcpStream, protocol: Protocol, why: R
 /// LMTP on a unix socket.
 async fn accept_unix(context: Arc<Context>, listener: UnixListener) {
     let mut tasks = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = context.stopped() => break,
-            Some(_) = tasks.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => Stream::Unix(stream),
-            Err(error) => {
-                pause(&error).await;
-                continue;
-            }
-        };
+    while let Some((stream, _)) = next(&context, &mut tasks, || listener.accept()).await {
+        let stream = Stream::Unix(stream);
         let context = Arc::clone(&context);
         match context.doors.enter(None) {
             Ok(inside) => tasks.spawn(async move {
@@ -354,22 +347,13 @@ async fn accept_control(context: Arc<Context>, listener: UnixListener, admin: Ar
     let mut tasks = JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            biased;
-            () = context.stopped() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let admin = Arc::clone(&admin);
-                tasks.spawn(async move {
-                    let _permit = permit;
-                    admin.converse(stream).await;
-                });
-            }
-            Err(error) => pause(&error).await,
-        }
-        while tasks.try_join_next().is_some() {}
+        let accepted = next(&context, &mut tasks, || listener.accept()).await;
+        let Some((stream, _)) = accepted else { break };
+        let admin = Arc::clone(&admin);
+        tasks.spawn(async move {
+            let _permit = permit;
+            admin.converse(stream).await;
+        });
     }
     drop(listener);
     while tasks.join_next().await.is_some() {}

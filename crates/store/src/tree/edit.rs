@@ -11,12 +11,6 @@ pub(super) const LEAF_MAX: usize = 128;
 pub(super) const INNER_MAX: usize = 64;
 
 impl Tree {
-    /// The tree of these messages, whose UIDs rise.
-    #[must_use]
-    pub fn from_messages(messages: &[Message]) -> Self {
-        Self::new().with_appended(messages)
-    }
-
     /// The tree that has exactly these leaves, none of them empty.
     #[must_use]
     pub(crate) fn from_leaves(leaves: Vec<Vec<Message>>) -> Self {

@@ -102,7 +102,7 @@ fn random_edits_agree_with_a_list() {
 #[test]
 fn a_huge_set_costs_what_is_found() {
     let messages: Vec<_> = (1..=1000).map(|n| message(n, 1)).collect();
-    let tree = Tree::from_messages(&messages);
+    let tree = Tree::new().with_appended(&messages);
     let all = UidSet::from_ranges([(1, u32::MAX)]);
     assert_eq!(tree.iter_uids(&all).count(), 1000);
     assert_eq!(tree.existing(&all).to_string(), "1:1000");
