@@ -6,10 +6,13 @@
 //!
 //! # Standards
 //! RFC 3501 §6 and §9, RFC 4466 (parameters and modifiers), RFC 7162 §7, RFC 5258 and RFC 5819 (LIST),
-//! RFC 6154 (SPECIAL-USE), RFC 4731 and RFC 5182 (SEARCH RETURN), RFC 5032 (WITHIN), RFC 8514 (SAVEDATE).
+//! RFC 6154 (SPECIAL-USE), RFC 4731 and RFC 5182 (SEARCH RETURN), RFC 5032 (WITHIN), RFC 8514 (SAVEDATE),
+//! RFC 4314 (ACL), RFC 8440 (LIST-MYRIGHTS), RFC 9208 (QUOTA).
 
+use crate::acl::{Identifier, RightsChange};
 use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::number::{ModSeqOrZero, UidValidity};
+use crate::quota::{QuotaRoot, Resource};
 use crate::set::SequenceSet;
 use std::fmt;
 
@@ -144,6 +147,44 @@ pub enum CommandBody {
     Copy(Transfer),
     /// `MOVE` and `UID MOVE` (RFC 6851)
     Move(Transfer),
+    /// `SETACL` (RFC 4314 §3.1)
+    SetAcl {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Whose rights change.
+        identifier: Identifier,
+        /// How.
+        change: RightsChange,
+    },
+    /// `DELETEACL` (RFC 4314 §3.2)
+    DeleteAcl {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Whose entry goes.
+        identifier: Identifier,
+    },
+    /// `GETACL` (RFC 4314 §3.3)
+    GetAcl(MailboxName),
+    /// `LISTRIGHTS` (RFC 4314 §3.4)
+    ListRights {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Who might be given rights.
+        identifier: Identifier,
+    },
+    /// `MYRIGHTS` (RFC 4314 §3.5)
+    MyRights(MailboxName),
+    /// `GETQUOTA` (RFC 9208 §4.1.1)
+    GetQuota(QuotaRoot),
+    /// `GETQUOTAROOT` (RFC 9208 §4.1.2); the mailbox need not exist.
+    GetQuotaRoot(MailboxName),
+    /// `SETQUOTA` (RFC 9208 §4.1.3)
+    SetQuota {
+        /// The quota root.
+        root: QuotaRoot,
+        /// The new limits, each resource once; resources not named are no longer limited.
+        limits: Vec<(Resource, u64)>,
+    },
 }
 
 /// `SELECT` or `EXAMINE` with its parameters (RFC 4466 §2.1, RFC 7162 §3.1.8 and §3.2.5) [S-40].
@@ -200,7 +241,7 @@ pub enum ListSelect {
     SpecialUse,
 }
 
-/// A return option of LIST (RFC 5258 §3.2, RFC 5819, RFC 6154 §2).
+/// A return option of LIST (RFC 5258 §3.2, RFC 5819, RFC 6154 §2, RFC 8440).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListReturn {
     /// `SUBSCRIBED`
@@ -211,9 +252,11 @@ pub enum ListReturn {
     SpecialUse,
     /// `STATUS (…)`
     Status(Vec<StatusItem>),
+    /// `MYRIGHTS` (RFC 8440)
+    MyRights,
 }
 
-/// An item of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438, RFC 7889, RFC 9051).
+/// An item of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438, RFC 7889, RFC 9051, RFC 9208 §4.1.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StatusItem {
     /// `MESSAGES`
@@ -228,6 +271,8 @@ pub enum StatusItem {
     Unseen,
     /// `DELETED`
     Deleted,
+    /// `DELETED-STORAGE`, octets
+    DeletedStorage,
     /// `SIZE`
     Size,
     /// `HIGHESTMODSEQ`
@@ -238,13 +283,14 @@ pub enum StatusItem {
 
 impl StatusItem {
     /// All items.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
         Self::UidValidity,
         Self::Unseen,
         Self::Deleted,
+        Self::DeletedStorage,
         Self::Size,
         Self::HighestModSeq,
         Self::AppendLimit,
@@ -260,6 +306,7 @@ impl StatusItem {
             Self::UidValidity => "UIDVALIDITY",
             Self::Unseen => "UNSEEN",
             Self::Deleted => "DELETED",
+            Self::DeletedStorage => "DELETED-STORAGE",
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",

@@ -22,6 +22,7 @@ mod value;
 use crate::command::{IdField, MailboxName, StatusItem, Tag};
 use crate::encode::{Code, Status};
 use crate::flag::{Flag, Keyword, SystemFlag};
+use crate::namespace::Namespaces;
 use crate::number::{ModSeq, SeqNum};
 use crate::parse::{Cursor, DecodeError};
 use crate::set::UidSet;
@@ -143,17 +144,6 @@ pub struct ESearchResult {
     pub all: Option<UidSet>,
     /// `MODSEQ`
     pub mod_seq: Option<ModSeq>,
-}
-
-/// The namespaces of NAMESPACE, each with its delimiter (RFC 2342); NIL is an empty list.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Namespaces {
-    /// The user's own.
-    pub personal: Vec<(String, Option<char>)>,
-    /// Other users'.
-    pub others: Vec<(String, Option<char>)>,
-    /// Shared ones.
-    pub shared: Vec<(String, Option<char>)>,
 }
 
 /// A flag as a server names it (RFC 3501 §9 `flag-fetch`, `flag-perm`).

@@ -5,10 +5,11 @@
 
 use super::value::value;
 use super::{
-    ESearchResult, ListEntry, Namespaces, Parsed, Response, Value, end, fetch, flag_names, mod_seq,
-    number_64, plain_set, status_response, status_word,
+    ESearchResult, ListEntry, Parsed, Response, Value, end, fetch, flag_names, mod_seq, number_64,
+    plain_set, status_response, status_word,
 };
 use crate::command::{MailboxName, StatusItem, Tag};
+use crate::namespace::{Namespace, Namespaces};
 use crate::number::SeqNum;
 use crate::parse::{Cursor, DecodeError, canonical};
 use crate::utf7;
@@ -211,14 +212,15 @@ fn id(c: &mut Cursor<'_>) -> Parsed<Response> {
 }
 
 /// `namespace = nil / "(" 1*("(" string SP (DQUOTE QUOTED-CHAR DQUOTE / nil) *ext ")") ")"` (RFC 2342 §6)
-fn namespaces(c: &mut Cursor<'_>) -> Parsed<Vec<(String, Option<char>)>> {
+fn namespaces(c: &mut Cursor<'_>) -> Parsed<Vec<Namespace>> {
     c.space()?;
     let at = c.at();
     let all = value(c)?;
     let one = |entry: &Value| {
         let [prefix, delimiter, ..] = entry.list()? else { return None };
         let prefix = utf7::decode(prefix.octets()?).ok()?;
-        Some((prefix, delimiter.text().and_then(|text| text.chars().next())))
+        let delimiter = delimiter.text().and_then(|text| text.chars().next());
+        Some(Namespace { prefix, delimiter })
     };
     let parsed: Option<Vec<_>> = match &all {
         Value::Nil => Some(Vec::new()),

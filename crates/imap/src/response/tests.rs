@@ -4,6 +4,7 @@ use super::*;
 use crate::command::{DateTime, FetchSection, SectionLabel, SectionText};
 use crate::encode::{self, ESearch, FetchLine};
 use crate::message::analyse;
+use crate::namespace::Namespace;
 use crate::number::{Uid, UidValidity};
 use proptest::collection::vec;
 use proptest::option;
@@ -200,7 +201,8 @@ fn other_servers_are_understood() {
     else {
         panic!()
     };
-    assert_eq!(spaces.personal, [(String::new(), Some('/')), ("#m".into(), None)]);
+    let of = |prefix: &str, delimiter| Namespace { prefix: prefix.into(), delimiter };
+    assert_eq!(spaces.personal, [of("", Some('/')), of("#m", None)]);
     assert!(spaces.others.is_empty() && spaces.shared.len() == 1);
     let Response::List(entry) = read("* LIST () \"\\\\\" Entw&APw-rfe") else { panic!() };
     assert_eq!((entry.delimiter, entry.name.0.as_str()), (Some('\\'), "Entwürfe"));
@@ -318,11 +320,15 @@ fn names_and_results_that_are_written_come_back() {
         written(|o| encode::continuation_base64(o, b"a")),
         Response::Continue(b"YQ==".to_vec())
     );
-    let personal = vec![(String::new(), Some('/'))];
-    assert_eq!(
-        written(|o| encode::namespace(o, '/')),
-        Response::Namespace(Namespaces { personal, ..Namespaces::default() })
-    );
+    let of = |prefix: &str, delimiter| vec![Namespace { prefix: prefix.into(), delimiter }];
+    let shared = [of("Öffentlich/", Some('/')), of("#\"", None)].concat();
+    for all in [
+        Namespaces { personal: of("", Some('/')), ..Namespaces::default() },
+        Namespaces { personal: of("", Some('\\')), others: of("~", Some('/')), shared },
+        Namespaces::default(),
+    ] {
+        assert_eq!(written(|o| encode::namespaces(o, &all)), Response::Namespace(all));
+    }
     let fields = vec![(b"name".to_vec(), Some("é\"".as_bytes().to_vec()))];
     assert_eq!(written(|o| encode::id(o, &[("name", "é\"")])), Response::Id(Some(fields)));
     let numbers = Response::Search { numbers: vec![5, 1], mod_seq: Some(ModSeq::MAX) };
