@@ -96,6 +96,12 @@ impl Rights {
         })
     }
 
+    /// The rights that a server shows: the virtual `c` and `d` say nothing (RFC 4314 §2.1.1), unknown ones neither.
+    pub(crate) fn as_shown(letters: &str) -> Self {
+        let is_real = |letter: &char| Self::VIRTUAL.iter().all(|(virtual_, _)| virtual_ != letter);
+        letters.chars().filter(is_real).filter_map(Self::of_letter).fold(Self::NONE, Self::union)
+    }
+
     fn of_letter(letter: char) -> Option<Self> {
         let mut all = Self::LETTERS.into_iter().chain(Self::VIRTUAL);
         all.find(|(known, _)| *known == letter).map(|(_, right)| right)
@@ -253,8 +259,10 @@ mod tests {
                 (written.into(), shown)
             );
             assert_eq!(Rights::parse(written), Ok(rights), "{written}");
+            assert_eq!(Rights::as_shown(shown), rights, "{shown}");
         }
         assert_eq!(Rights::parse("lrswipkxtea"), Ok(Rights::ALL));
+        assert_eq!(Rights::as_shown("0cdnL l"), Rights::LOOKUP);
     }
 
     #[test]

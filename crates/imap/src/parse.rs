@@ -22,10 +22,12 @@ use crate::command::{AppendHead, Command, CommandBody, Secret, Store, StoreActio
 use crate::date;
 use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::number::ModSeqOrZero;
+pub(crate) use acl::identifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use cursor::{Cursor, canonical, is_atom_char};
 pub(crate) use fetch::section_spec;
+pub(crate) use quota::root as quota_root;
 use std::borrow::Cow;
 use std::fmt;
 

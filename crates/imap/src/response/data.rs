@@ -5,8 +5,8 @@
 
 use super::value::value;
 use super::{
-    ESearchResult, ListEntry, Parsed, Response, Value, end, fetch, flag_names, mod_seq, number_64,
-    plain_set, status_response, status_word,
+    ESearchResult, ListEntry, Parsed, Response, Value, acl, end, fetch, flag_names, mod_seq,
+    number_64, plain_set, quota, status_response, status_word,
 };
 use crate::command::{MailboxName, StatusItem, Tag};
 use crate::namespace::{Namespace, Namespaces};
@@ -46,6 +46,11 @@ pub(super) fn untagged(c: &mut Cursor<'_>, octets: &[u8]) -> Parsed<Response> {
             others: namespaces(c)?,
             shared: namespaces(c)?,
         }),
+        b"ACL" => acl::acl(c)?,
+        b"LISTRIGHTS" => acl::list_rights(c)?,
+        b"MYRIGHTS" => acl::my_rights(c)?,
+        b"QUOTA" => quota::quota(c)?,
+        b"QUOTAROOT" => quota::quota_roots(c)?,
         _ => return Ok(Response::Unknown(octets.to_vec())),
     };
     end(c)?;
@@ -85,7 +90,7 @@ fn words(c: &mut Cursor<'_>) -> Parsed<Vec<String>> {
 }
 
 /// A mailbox name, decoded; may be empty.
-fn mailbox(c: &mut Cursor<'_>) -> Parsed<MailboxName> {
+pub(super) fn mailbox(c: &mut Cursor<'_>) -> Parsed<MailboxName> {
     let at = c.at();
     let octets = c.astring("a mailbox name")?;
     let name = utf7::decode(&octets).map_err(|error| DecodeError::new(at, error.expected))?;
