@@ -303,6 +303,26 @@ fn of_two_writers_one_gets_the_last_place() {
     assert_eq!(team.ann.usage(), Usage::default());
 }
 
+#[test]
+fn uid_validity_below_shared_comes_from_the_clock() {
+    // [S-158]
+    let house = House::new(Default::default(), Default::default(), Options::default());
+    let shared = house.run(house.store.directory()).unwrap();
+    let ann = house.account("ann").id();
+    let (group, name) = ("team".into(), "ann".into());
+    let member = AccountChange::SetMember { group, account: ann, name, member: true };
+    house.run(house.store.submit_account(AccountId::SHARED, member)).unwrap();
+    let first = house.create(&shared, "Sales").state().uid_validity().value();
+    assert!(i64::from(first) >= house.store.now(), "a directory made anew begins later: {first}");
+    let delete = AccountChange::Delete { name: "Sales".into() };
+    house.run(house.store.submit_account(AccountId::SHARED, delete)).unwrap();
+    let engine = house.engine.crash(|| Fate::Kept);
+    let house = House::new(engine, house.bodies.crash(|| Fate::Kept), Options::default());
+    let shared = house.run(house.store.directory()).unwrap();
+    assert_eq!(house.create(&shared, "Sales").state().uid_validity().value(), first + 1);
+    assert!(shared.state().directory().is_member("team", ann));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
