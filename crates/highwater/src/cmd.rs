@@ -17,6 +17,9 @@ use crate::place;
 /// Where mail is kept when nothing else is said.
 const DATA: &str = "./highwater-data";
 
+/// What is given to have none of something.
+const NONE: &str = "none";
+
 /// An IMAP server whose conditional STORE has one winner and whose resync never loses a change.
 #[derive(Parser, Debug)]
 #[command(

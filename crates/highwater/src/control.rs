@@ -25,8 +25,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
 
-use crate::auth::account_name;
 use crate::auth::credentials::Record;
+use crate::auth::{account_name, new_name};
 use protocol::{Reply, Request, SOCKET, receive, send};
 
 pub(crate) use journal::{hex, key};
@@ -147,6 +147,10 @@ impl Admin {
             Request::UserDisable { name, disabled } => {
                 self.change(&name, |record| record.disabled = disabled).await
             }
+            Request::UserConfigure { name, without } => {
+                let without = switched_off(&without)?;
+                self.change(&name, |record| record.without = without).await
+            }
             Request::UserList => self.list(stream).await,
             Request::MailboxConfigure { user, mailbox, conflicts_by_message } => {
                 self.configure(&user, &mailbox, conflicts_by_message).await
@@ -182,7 +186,7 @@ impl Admin {
     }
 
     async fn add(&self, name: &str, password: String, loopback_only: bool) -> Result<(), Failure> {
-        let name = account_name(name).map_err(|why| refused(format!("`{name}`: {why}")))?;
+        let name = new_name(name).map_err(|why| refused(format!("`{name}`: {why}")))?;
         let mut record = derive(password).await?;
         record.loopback_only = loopback_only;
         let _alone = self.rows.lock().await;
@@ -249,7 +253,8 @@ impl Admin {
             let reply = Reply::User {
                 name,
                 disabled: record.as_ref().is_none_or(|record| record.disabled),
-                loopback_only: record.is_some_and(|record| record.loopback_only),
+                loopback_only: record.as_ref().is_some_and(|record| record.loopback_only),
+                without: record.map(|record| record.without).unwrap_or_default(),
             };
             send(output, &reply).await?;
         }
@@ -274,6 +279,18 @@ impl Drop for ImportGuard<'_> {
         let mut importing = self.admin.importing.lock().unwrap_or_else(PoisonError::into_inner);
         importing.remove(&self.account);
     }
+}
+
+/// Capabilities by the names that CAPABILITY lists them under.
+fn switched_off(names: &[String]) -> Result<Vec<String>, Failure> {
+    let known = |name: &String| {
+        let known = session::capability::names().find(|known| known.eq_ignore_ascii_case(name));
+        known.map(str::to_owned).ok_or_else(|| {
+            let all = session::capability::names().collect::<Vec<_>>().join(", ");
+            refused(format!("`{name}` cannot be switched off; what can be is {all}"))
+        })
+    };
+    names.iter().map(known).collect()
 }
 
 /// A record for the password, computed off the reactor.

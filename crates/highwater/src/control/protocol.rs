@@ -48,6 +48,13 @@ pub(crate) enum Request {
         /// Whether it is to be shut out.
         disabled: bool,
     },
+    /// Switches capabilities off for an account.
+    UserConfigure {
+        /// Its name.
+        name: String,
+        /// These, and no others.
+        without: Vec<String>,
+    },
     /// Lists all accounts: a [`Reply::User`] each.
     UserList,
     /// Changes a mailbox's settings.
@@ -113,6 +120,8 @@ pub(crate) enum Reply {
         disabled: bool,
         /// Whether it may log in from the server's machine only.
         loopback_only: bool,
+        /// Capabilities that are switched off for it.
+        without: Vec<String>,
     },
     /// The messages up to here that had no reply yet are durable, or were taken in an earlier run.
     Taken {

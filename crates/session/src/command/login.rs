@@ -30,7 +30,7 @@ impl Session {
         let account = self.shared.store.account(identity.account).await?;
         self.login = Some(Login { identity, account });
         self.framer.set_limits(self.shared.config.limits);
-        let code = Code::Capability(self.shared.capabilities(&self.peer, true));
+        let code = Code::Capability(self.shared.capabilities(&self.peer, self.account()));
         Ok(Reply::ok("Welcome").code(code))
     }
 }

@@ -41,7 +41,7 @@ impl Session {
     ) -> Result<(), Stop> {
         let mailbox = self.shared.store.mailbox(id).await?;
         let state = mailbox.state();
-        let highest = if self.shared.has_mod_seqs() { state.highest_mod_seq().value() } else { 0 };
+        let highest = if self.has_mod_seqs() { state.highest_mod_seq().value() } else { 0 };
         let recent = || state.exists() - state.tree().count_up_to(mailbox.peek_recent());
         let deleted_octets = || state.tree().iter_deleted().map(|(_, message)| message.size).sum();
         let value = |item: &StatusItem| match item {

@@ -130,7 +130,7 @@ impl Session {
 
     fn may_run(&self, name: &'static str, when: When) -> Result<(), Refusal> {
         if matches!(name, "IDLE" | "MOVE" | "NAMESPACE" | "UNSELECT" | "ID" | "ENABLE")
-            && !self.shared.offers(name)
+            && !self.offers(name)
         {
             return Err(Refusal::bad(format!("{name} is switched off on this server")));
         }

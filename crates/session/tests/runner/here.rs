@@ -72,7 +72,7 @@ impl Server {
         let (store, committer) =
             Store::open(engine, bodies, Arc::new(Inline), clock, Options::default());
         let account = drive(store.create_account("alex", Vec::new()), &committer).unwrap();
-        let identity = Identity { name: "alex".into(), account };
+        let identity = Identity { name: "alex".into(), account, without: Vec::new() };
         let shared = Shared {
             store,
             authenticator: Arc::new(OneUser(identity)),
