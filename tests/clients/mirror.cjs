@@ -1,7 +1,8 @@
 // Mirrors one mailbox in memory with imapflow and QRESYNC, through any number of lost connections.
 //
 // Its task is JSON in the first argument. Lines on standard input ask: "drop" closes the
-// connection, "picture" wants the mirror as JSON, taken at the next completed NOOP, "end" ends.
+// connection, "picture" wants the mirror as JSON, taken when the next NOOP is answered. It ends
+// with its standard input.
 'use strict';
 
 const path = require('node:path');
@@ -18,7 +19,6 @@ let uidValidity;
 let top = 0; // every message up to this UID has been read
 let arrived = false;
 let asked = false;
-let ended = false;
 let client = null;
 let wake = () => {};
 
@@ -38,6 +38,9 @@ function connection() {
     fresh.on('error', () => {}); // a cut is no news; 'close' follows
     fresh.on('close', () => wake());
     fresh.on('expunge', event => {
+        if (!event.vanished) {
+            counts.faults.push(`EXPUNGE ${event.seq} instead of VANISHED`);
+        }
         counts.vanished++;
         mirror.delete(event.uid);
     });
@@ -88,7 +91,7 @@ async function open() {
 }
 
 async function follow() {
-    while (client.usable && !ended) {
+    while (client.usable) {
         const news = new Promise(resolve => { wake = resolve; });
         if (!asked) {
             client.idle().catch(() => {});
@@ -109,14 +112,14 @@ async function follow() {
 async function main() {
     const lines = readline.createInterface({ input: process.stdin });
     lines.on('line', line => {
-        ended = ended || line === 'end';
         asked = asked || line === 'picture';
         if (line === 'drop' && client) {
             client.close();
         }
         wake();
     });
-    while (!ended) {
+    lines.on('close', () => process.exit(0));
+    for (;;) {
         client = connection();
         counts.connections++;
         try {
@@ -130,7 +133,6 @@ async function main() {
         }
         client.close();
     }
-    lines.close();
 }
 
 main().catch(error => {

@@ -11,7 +11,7 @@ from . import mailboxes, wire
 
 KEYWORDS = ["$Forwarded", "$Label1", "NonJunk", "work"]
 PALETTE = mailboxes.FLAGS + KEYWORDS
-WEIGHTS = {"flag": 12, "add": 4, "expunge": 2, "move": 2, "copy": 1, "create": 0.2}
+WEIGHTS = {"flag": 12, "add": 4, "expunge": 1, "move": 2, "copy": 1, "create": 0.2}
 BOXES_MADE_MAX = 2
 UIDS_MAX = 6
 CONTESTED = 12

@@ -1,26 +1,30 @@
-"""A TCP proxy that cuts connections in the middle of what the server says."""
+"""A TCP proxy: a slow line, and one that is cut in the middle of what the server says."""
 
 import contextlib
+import math
 import random
 import socket
 import struct
 import threading
+import time
 
-PIECE = 4096
+PIECE = 65536
 ABORT = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Hands connections on to `address`, and ends each after a number of octets drawn by the seed.
+    """Hands connections on to `address`, each piece after `delay` seconds.
 
-    Octets count from the server to the client. About half of the cuts are a plain
-    end, the others a reset. While `hold` is set nothing is cut.
+    With `octets`, a least and a most, it cuts each connection after a number of octets
+    from the server that the seed draws; half of the cuts are a plain end, the others a
+    reset. While `hold` is set nothing is cut.
     """
 
-    def __init__(self, address, seed, octets_max):
+    def __init__(self, address, seed=0, octets=None, delay=0):
         self.address = address
         self.chance = random.Random(seed)
-        self.octets_max = octets_max
+        self.octets = octets
+        self.delay = delay
         self.hold = threading.Event()
         self.cuts = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -45,16 +49,24 @@ class Proxy:
             except OSError:
                 return
             far = socket.create_connection((host, int(port)))
-            # small budgets as likely as large ones: greeting, SELECT and long idling are all cut
-            budget = int(self.octets_max ** self.chance.random())
-            abort = self.chance.random() < 0.5
             threading.Thread(target=self.up, args=(near, far), daemon=True).start()
-            threading.Thread(target=self.down, args=(near, far, budget, abort), daemon=True).start()
+            threading.Thread(target=self.down, args=(near, far, *self.end()), daemon=True).start()
+
+    def end(self):
+        """After how many octets the next connection is cut, and whether by a reset.
+
+        Few are as likely as many, so that the greeting, SELECT and a long IDLE are all cut.
+        """
+        if self.octets is None:
+            return math.inf, False
+        least, most = self.octets
+        return int(least * (most / least) ** self.chance.random()), self.chance.random() < 0.5
 
     def up(self, near, far):
         """From the client to the server, until either ends."""
         try:
             while piece := near.recv(PIECE):
+                time.sleep(self.delay)
                 far.sendall(piece)
             far.shutdown(socket.SHUT_WR)
         except OSError:
@@ -64,6 +76,7 @@ class Proxy:
         """From the server to the client, until the budget is spent."""
         try:
             while piece := far.recv(PIECE):
+                time.sleep(self.delay)
                 if len(piece) >= budget and not self.hold.is_set():
                     near.sendall(piece[:budget])
                     self.cuts += 1
