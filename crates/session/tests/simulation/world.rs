@@ -108,6 +108,9 @@ struct House {
     account: AccountId,
 }
 
+/// Messages that a large world begins with: more than one leaf of the tree holds, so that there are subtrees.
+const LARGE: usize = 300;
+
 impl House {
     fn open(engine: Memory, bodies: MemoryBodies, account: Option<AccountId>) -> Self {
         let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
@@ -126,6 +129,20 @@ impl House {
             config: Config::default(),
         };
         Self { engine, bodies, committer, shared: Arc::new(shared), account }
+    }
+
+    /// A session of somebody who comes in.
+    fn session(&self) -> Session {
+        Session::new(Arc::clone(&self.shared), Peer { loopback: true, ..Peer::default() })
+    }
+
+    /// Puts so many messages into INBOX.
+    fn fill(&self, count: usize) {
+        let messages = " {8+}\r\nA: b\r\n\r\n".repeat(count);
+        let octets = format!("l LOGIN alex secret\r\na APPEND INBOX{messages}\r\n").into_bytes();
+        let (mut session, mut out) = (self.session(), Vec::new());
+        let done = drive(session.receive(&octets, &mut out), &self.committer);
+        assert!(done.is_ok() && self.inbox().exists() as usize == count, "INBOX was not filled");
     }
 
     fn inbox(&self) -> Arc<MailboxState> {
@@ -163,10 +180,14 @@ impl World {
 
     pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Self {
         let kinds = [Kind::QResync, Kind::QResync, Kind::QResync, Kind::CondStore, Kind::CondStore];
+        let house = House::open(Memory::new(), MemoryBodies::new(), None);
+        if seed.is_multiple_of(2) {
+            house.fill(LARGE);
+        }
         Self {
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             fault,
-            house: Some(House::open(Memory::new(), MemoryBodies::new(), None)),
+            house: Some(house),
             clients: kinds.into_iter().map(Client::new).collect(),
             tally: Tally::default(),
             marks: (0, 0, 0),
@@ -199,8 +220,7 @@ impl World {
         let client = &mut self.clients[who];
         match std::mem::replace(&mut client.line, Line::Down) {
             Line::Down => {
-                let peer = Peer { loopback: true, ..Peer::default() };
-                let session = Session::new(Arc::clone(&self.house().shared), peer);
+                let session = self.house().session();
                 self.clients[who].connect(session);
                 Ok(())
             }
