@@ -102,19 +102,20 @@ fn a_recovery_cut_short_is_gone_on_with() {
 fn an_older_format_is_migrated_after_a_copy() {
     let directory = TempDir::new().unwrap();
     Embedded::open(directory.path()).unwrap().commit(&append(0, 1, 10)).unwrap();
-    let migrations: [schema::Migration; 2] = [
+    let migrations: [schema::Migration; 3] = [
+        schema::MIGRATIONS[0],
         |transaction| transaction.execute_batch("CREATE TABLE extra(a)"),
         |transaction| transaction.execute_batch("INSERT INTO extra VALUES(1)"),
     ];
     let engine = Embedded::open_with(directory.path(), &migrations).unwrap();
     assert_eq!(last(&engine), 1);
     drop(engine);
-    assert_eq!(user_version(&directory, "highwater.db"), 3);
-    assert_eq!(user_version(&directory, "highwater.db.format1"), 1);
+    assert_eq!(user_version(&directory, "highwater.db"), 4);
     assert_eq!(user_version(&directory, "highwater.db.format2"), 2);
+    assert_eq!(user_version(&directory, "highwater.db.format3"), 3);
 
     let refused = Embedded::open(directory.path()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 3, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 4, known: 2, .. }), "{refused}");
 }
 
 #[test]
@@ -124,8 +125,9 @@ fn a_failed_migration_changes_nothing() {
     let migration: schema::Migration = |transaction| {
         transaction.execute_batch("CREATE TABLE extra(a); INSERT INTO none VALUES(1)")
     };
-    assert!(Embedded::open_with(directory.path(), &[migration]).is_err());
-    assert_eq!(user_version(&directory, "highwater.db"), 1);
+    let migrations = [schema::MIGRATIONS[0], migration];
+    assert!(Embedded::open_with(directory.path(), &migrations).is_err());
+    assert_eq!(user_version(&directory, "highwater.db"), 2);
     Embedded::open(directory.path()).unwrap();
 }
 
@@ -160,4 +162,23 @@ fn a_clean_end_empties_the_wal() {
     drop(engine);
     assert_eq!(fs::metadata(&wal).map_or(0, |file| file.len()), 0);
     assert_eq!(last(&Embedded::open(directory.path()).unwrap()), 1);
+}
+
+#[test]
+fn format_1_counts_what_each_account_has() {
+    let directory = TempDir::new().unwrap();
+    let engine = Embedded::open(directory.path()).unwrap();
+    let uid_validity = imap::number::UidValidity::MIN;
+    let delta = crate::apply::birth(uid_validity, &crate::Acl::default());
+    let seq = delta.mod_seq.value();
+    let log = LogId { account: AccountId(4), number: 1 };
+    let born = Append { log, after: 0, seq, delta: delta.encode(), history: None };
+    engine.commit(&Commit { appends: vec![born], ..Commit::default() }).unwrap();
+    drop(engine);
+    let connection = Connection::open(directory.path().join(schema::DATABASE)).unwrap();
+    connection.execute_batch("DROP TABLE usage; PRAGMA user_version = 1").unwrap();
+    drop(connection);
+    let engine = Embedded::open(directory.path()).unwrap();
+    assert_eq!(engine.usage(AccountId(4)).unwrap(), Usage::default());
+    assert_eq!(user_version(&directory, "highwater.db.format1"), 1);
 }
