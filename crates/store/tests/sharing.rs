@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a test fails by panicking; the lint exempts only the test functions themselves"
 )]
 
@@ -301,6 +300,23 @@ fn of_two_writers_one_gets_the_last_place() {
     assert_eq!(team.ann.usage().messages, 1);
     team.change(AccountChange::Delete { name: "Other".into() }).unwrap();
     assert_eq!(team.ann.usage(), Usage::default());
+}
+
+#[test]
+fn mail_is_taken_while_anyone_may_post() {
+    let team = Team::new(0);
+    let post = |letters: &str| {
+        let (name, owner, grantee) = ("Team".into(), "ann".into(), Grantee::Anyone);
+        let rights = RightsChange::Set(Rights::parse(letters).unwrap());
+        let acl = AccountChange::SetAcl { name, grantee, negative: false, rights, owner };
+        team.change(acl).unwrap();
+        let messages = vec![team.house.message(b"Subject: x\r\n\r\n")];
+        team.house.run(team.house.store.submit(Change::Post { mailbox: team.id, messages }))
+    };
+    assert_eq!(post("lri").unwrap_err(), Error::NoPermission);
+    assert!(matches!(post("p"), Ok(Outcome::Appended(_))));
+    assert_eq!(post("").unwrap_err(), Error::NoPermission);
+    assert_eq!(team.of("ann").state().exists(), 1);
 }
 
 #[test]

@@ -126,6 +126,13 @@ impl Work {
             Change::Append { mailbox, messages } => {
                 self.append(find(open, mailbox)?, &messages, asker)
             }
+            Change::Post { mailbox, messages } => {
+                let open = find(open, mailbox)?;
+                if !self.state(open)?.acl.rights_of_anyone().contains(Rights::POST) {
+                    return Err(Error::NoPermission);
+                }
+                self.append(open, &messages, asker)
+            }
             Change::Expunge { mailbox, uids } => {
                 self.expunge(find(open, mailbox)?, uids.as_ref(), asker)
             }
