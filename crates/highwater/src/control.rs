@@ -10,9 +10,12 @@
 
 pub(crate) mod client;
 mod export;
+mod group;
 mod import;
 mod journal;
+mod mailbox;
 pub(crate) mod protocol;
+mod quota;
 
 use std::collections::HashSet;
 use std::io;
@@ -20,7 +23,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use store::{AccountId, AccountRow, Change, Error, Store};
+use store::{AccountId, AccountRow, Error, Store};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
@@ -152,9 +155,31 @@ impl Admin {
                 self.change(&name, |record| record.without = without).await
             }
             Request::UserList => self.list(stream).await,
-            Request::MailboxConfigure { user, mailbox, conflicts_by_message } => {
-                self.configure(&user, &mailbox, conflicts_by_message).await
+            Request::MailboxCreate { owner, mailbox, private_seen } => {
+                self.create_mailbox(&owner, &mailbox, private_seen).await
             }
+            Request::MailboxDelete { owner, mailbox } => {
+                self.delete_mailbox(&owner, &mailbox).await
+            }
+            Request::MailboxConfigure { owner, mailbox, conflicts_by_message, private_seen } => {
+                let place = self.place(&owner, &mailbox).await?;
+                self.configure_mailbox(&place, conflicts_by_message, private_seen).await
+            }
+            Request::MailboxSetAcl { owner, mailbox, identifier, rights } => {
+                let place = self.place(&owner, &mailbox).await?;
+                self.set_acl(place, &identifier, rights.as_deref()).await
+            }
+            Request::MailboxList { owner, mailbox } => {
+                self.list_mailboxes(&owner, mailbox.as_deref(), stream).await
+            }
+            Request::GroupMember { group, user, member } => {
+                self.set_member(&group, &user, member).await
+            }
+            Request::GroupList => self.list_groups(stream).await,
+            Request::QuotaSet { owner, octets, messages, mailboxes } => {
+                self.set_quota(&owner, [octets, messages, mailboxes]).await
+            }
+            Request::QuotaShow { owner } => self.show_quota(owner, stream).await,
             Request::Import { user } => self.import(&user, stream).await,
             Request::Export { user, mailbox } => {
                 self.export(&user, mailbox.as_deref(), stream).await
@@ -227,17 +252,6 @@ impl Admin {
         if let Err(error) = removed {
             tracing::warn!(%error, "the account's import journal could not be removed");
         }
-        Ok(())
-    }
-
-    async fn configure(&self, user: &str, name: &str, by_message: bool) -> Result<(), Failure> {
-        let (user, row) = self.row(user).await?;
-        let state = self.store.account(row.id).await?.state();
-        let mailbox = state.mailbox(name).and_then(|entry| entry.id).ok_or_else(|| {
-            refused(format!("`{user}` has no mailbox `{name}`: names are as LIST shows them"))
-        })?;
-        let change = Change::Configure { mailbox, conflicts_by_message: by_message };
-        self.store.submit(change).await?;
         Ok(())
     }
 

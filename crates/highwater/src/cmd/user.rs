@@ -2,12 +2,12 @@
 
 use std::io::BufRead as _;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::{Failure, NONE, StoreArgs, say};
+use super::{Failure, NONE, StoreArgs, ask, ask_all, say};
 use crate::auth::credentials::generate_password;
-use crate::control::client::{Control, Missing};
+use crate::control::client::Missing;
 use crate::control::protocol::{Reply, Request};
 
 /// What to do with accounts. With a server running, the server does it; else the store is opened.
@@ -182,10 +182,7 @@ impl Names {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let data = self.store.directory(&self.store.config()?)?;
-        let mut control = Control::open(&data, Missing::Refuse).await?;
-        control.ask(&Request::UserList).await?;
-        while let Some(reply) = control.reply().await? {
+        for reply in ask_all(&self.store, Missing::Refuse, Request::UserList).await? {
             let Reply::User { name, disabled, loopback_only, without } = reply else { continue };
             if self.json {
                 let account = serde_json::json!({
@@ -205,26 +202,6 @@ impl List {
             };
             say(&format!("{name}{notes}{without}"))?;
         }
-        Ok(control.close().await?)
+        Ok(())
     }
-}
-
-/// Sends one request that has no replies but the last.
-pub(super) async fn ask(
-    store: &StoreArgs,
-    missing: Missing,
-    request: Request,
-) -> Result<(), Failure> {
-    let data = store.directory(&store.config()?)?;
-    let mut control = Control::open(&data, missing).await?;
-    let answered = async {
-        control.ask(&request).await?;
-        match control.reply().await? {
-            None => Ok(()),
-            Some(_) => bail!("the server answered something else: is it of another version?"),
-        }
-    };
-    let answered = answered.await;
-    control.close().await?;
-    Ok(answered?)
 }
