@@ -23,6 +23,7 @@ use store::{
     Pending, Store, Stored,
 };
 
+#[path = "house/stepped.rs"]
 mod house;
 
 use house::{House, Ticks};
