@@ -13,7 +13,7 @@
 
 mod sync;
 
-pub(crate) use sync::Line;
+pub(crate) use sync::{Line, write_vanished};
 
 use imap::number::{ModSeq, SeqNum, Uid};
 use imap::set::{SequenceSet, UidSet};

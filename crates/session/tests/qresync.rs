@@ -391,3 +391,41 @@ fn malformed_modifiers_of_fetch_are_bad_and_tell_nothing() {
         assert!(answer.contains("t OK"), "{form}: {answer}");
     }
 }
+
+#[test]
+fn from_before_what_is_remembered_all_that_are_not_there_have_vanished() {
+    // [S-124] [S-130] [S-131] RFC 7162 §3.2.6
+    let server = Server::new(Vec::new());
+    let mut client = Client::new(&server, QRESYNC);
+    assert!(client.say("s SELECT INBOX").contains("s OK"));
+    let gone = client.say("d STORE 4 +FLAGS.SILENT (\\Deleted)\r\ne EXPUNGE");
+    let forgotten = gone.split_once("[HIGHESTMODSEQ ").unwrap().1.split(']').next().unwrap();
+    let forgotten: u64 = forgotten.parse().unwrap();
+    assert_eq!(server.forget_history(), 2);
+    // UIDs 1, 2 and 4 are left; what comes now is remembered.
+    let later = client.say("f STORE 1 +FLAGS.SILENT (\\Deleted)\r\ng EXPUNGE");
+    assert!(later.contains("* VANISHED 1\r\n"), "{later}");
+    let mut vanished = |command: &str| {
+        let answer = client.say(&client.put_in(&format!("t {command}")));
+        assert!(answer.contains("t OK"), "{command}: {answer}");
+        let lines = answer.lines().filter_map(|line| line.strip_prefix("* VANISHED (EARLIER) "));
+        lines.map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    let (below, at) = (forgotten - 1, forgotten);
+    for (command, expected) in [
+        (format!("SELECT INBOX (QRESYNC (V {below}))"), "1,3,5"),
+        (format!("EXAMINE INBOX (QRESYNC (V {below} 2:4294967295))"), "3,5"),
+        (format!("SELECT INBOX (QRESYNC (V {at}))"), "1"),
+        (format!("SELECT INBOX (QRESYNC (V {at} 2:5))"), ""),
+        (format!("SELECT INBOX (QRESYNC (V 1 2,4))"), ""),
+        (format!("SELECT INBOX (QRESYNC (V 1 (1:2 2,4)))"), "5"),
+        (format!("SELECT INBOX (QRESYNC (V 1 (1:2 2:3)))"), "3,5"),
+        (format!("UID FETCH 1:* (FLAGS) (CHANGEDSINCE {below} VANISHED)"), "1,3,5"),
+        (format!("UID FETCH 1:4294967295 (FLAGS) (CHANGEDSINCE {below} VANISHED)"), "1,3,5"),
+        (format!("UID FETCH 1:4294967295 (FLAGS) (CHANGEDSINCE {at} VANISHED)"), "1"),
+        ("UID FETCH 4:9 (FLAGS) (CHANGEDSINCE 1 VANISHED)".to_owned(), "5"),
+        ("UID FETCH 6:9 (FLAGS) (CHANGEDSINCE 1 VANISHED)".to_owned(), ""),
+    ] {
+        assert_eq!(vanished(&command), expected, "{command}");
+    }
+}

@@ -21,6 +21,7 @@ mod delta;
 pub mod embedded;
 pub mod engine;
 pub mod flags;
+mod history;
 pub mod mailbox;
 pub mod memory;
 pub mod message;

@@ -45,8 +45,20 @@ struct House {
 
 impl House {
     fn new(engine: Memory, bodies: MemoryBodies, options: Options) -> Self {
+        Self::build(engine, bodies, Arc::new(Ticks(AtomicU64::new(1))), options)
+    }
+
+    fn with_clock(engine: Memory, bodies: MemoryBodies, clock: Arc<Hand>) -> Self {
+        Self::build(engine, bodies, clock, Options::default())
+    }
+
+    fn build(
+        engine: Memory,
+        bodies: MemoryBodies,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Self {
         let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
-        let clock = Arc::new(Ticks(AtomicU64::new(1)));
         let (store, committer) =
             Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
         Self { engine, bodies, store, committer }
@@ -92,6 +104,12 @@ impl House {
             let change = Change::Append { mailbox: mailbox.id(), messages: vec![message] };
             self.run(self.store.submit(change)).unwrap();
         }
+    }
+
+    /// Of all UIDs; `None` when that has been forgotten.
+    fn expunged_since(&self, mailbox: &Mailbox, after: u64) -> Option<UidSet> {
+        let all = UidSet::from_ranges([(1, u32::MAX)]);
+        self.run(self.store.expunged_since(mailbox.id(), after, all)).unwrap()
     }
 
     fn message(&self, octets: &[u8]) -> NewMessage {
@@ -265,6 +283,58 @@ fn bodies_are_given_back_once_nothing_refers_to_them() {
     assert_eq!(house.bodies.count(), 2);
 }
 
+/// A clock that stands where it is put.
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::Relaxed).try_into().unwrap()
+    }
+
+    fn random(&self) -> u64 {
+        7
+    }
+}
+
+#[test]
+fn forgotten_history_is_never_taken_for_none() {
+    // [S-130] [S-172] H6
+    let clock = Arc::new(Hand(AtomicU64::new(1_000)));
+    let mut house = House::with_clock(Memory::new(), MemoryBodies::new(), clock.clone());
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 9);
+    let mut marks = Vec::new();
+    for uid in 1..=6 {
+        marks.push(inbox.state().highest_mod_seq().value());
+        let uids = UidSet::from_ranges([(uid, uid)]);
+        let change =
+            Change::Transfer { source: inbox.id(), target: inbox.id(), uids, remove: true };
+        house.run(house.store.submit(change)).unwrap();
+        clock.0.fetch_add(100, Ordering::Relaxed);
+    }
+    let id = account.id();
+    let set = |low, high| Some(UidSet::from_ranges([(low, high)]));
+    assert_eq!(house.expunged_since(&inbox, marks[0]), set(1, 6));
+    assert_eq!(house.store.forget_history(100_000).unwrap(), 0);
+    // Those of the seconds 1000, 1100 and 1200 are older than 350 seconds at 1600.
+    assert_eq!(house.store.forget_history(350).unwrap(), 3);
+    for restarted in [false, true] {
+        if restarted {
+            let engine = house.engine.crash(|| Fate::Lost);
+            let bodies = house.bodies.crash(|| Fate::Lost);
+            house = House::with_clock(engine, bodies, clock.clone());
+        }
+        let inbox = house.mailbox(&house.run(house.store.account(id)).unwrap(), "INBOX");
+        assert_eq!(house.expunged_since(&inbox, 0), None);
+        assert_eq!(house.expunged_since(&inbox, marks[2]), None, "one below what was forgotten");
+        assert_eq!(house.expunged_since(&inbox, marks[3]), set(4, 6), "all of it is remembered");
+        let some = UidSet::from_ranges([(5, 9)]);
+        let found = house.run(house.store.expunged_since(inbox.id(), marks[3], some)).unwrap();
+        assert_eq!(found, set(5, 6));
+    }
+}
+
 #[test]
 fn every_octet_that_is_read_was_checked() {
     // H8
@@ -319,7 +389,7 @@ fn many_movers_of_the_same_messages_make_each_copy_once() {
     assert_eq!(inbox.state().exists(), 0);
     let copies: u32 = targets.iter().map(|target| target.state().exists()).sum();
     assert_eq!(copies, 200);
-    assert_eq!(house.run(house.store.expunged_since(inbox.id(), 1)).unwrap(), all);
+    assert_eq!(house.expunged_since(&inbox, 1).unwrap(), all);
 }
 
 #[test]
@@ -417,7 +487,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
         }
         let (seen, highest, next) =
             (flags(&inbox), inbox.state().highest_mod_seq(), inbox.state().uid_next());
-        let history = house.run(house.store.expunged_since(inbox.id(), 1)).unwrap();
+        let history = house.expunged_since(&inbox, 1).unwrap();
         let unanswered =
             house.store.submit(claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("z")));
         let fate = if roll(2) == 0 { Fate::Lost } else { Fate::Kept };
@@ -430,7 +500,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
         assert_eq!(flags(&inbox), seen, "round {round}");
         assert_eq!(inbox.state().highest_mod_seq(), highest);
         assert_eq!(inbox.state().uid_next(), next);
-        assert_eq!(house.run(house.store.expunged_since(inbox.id(), 1)).unwrap(), history);
+        assert_eq!(house.expunged_since(&inbox, 1).unwrap(), history);
         for (_, message) in inbox.state().tree().iter() {
             let body = house.run(house.store.body(message.body)).unwrap();
             let mut octets = Vec::new();

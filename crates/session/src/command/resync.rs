@@ -10,9 +10,8 @@
 use crate::refusal::Stop;
 use crate::session::Session;
 use crate::shared::{Event, Sink, relieve};
-use crate::view::Line;
+use crate::view::{Line, write_vanished};
 use imap::command::QResync;
-use imap::encode;
 use imap::number::SeqNum;
 use imap::set::UidSet;
 use std::sync::Arc;
@@ -125,17 +124,22 @@ impl Session {
         let last = view.state().uid_next().saturating_sub(1);
         let within = within.intersection(&UidSet::from_ranges([(1, last)]));
         let expunged = match since {
-            Some(since) => {
-                let expunged = store.expunged_since(view.mailbox.id(), since).await?;
-                expunged.intersection(&within)
+            // Nothing of what this client has missed is newer than the view.
+            Some(since) if within.is_empty() || since >= view.state().highest_mod_seq().value() => {
+                return Ok(());
             }
-            None => within,
+            Some(since) => store.expunged_since(view.mailbox.id(), since, within.clone()).await?,
+            None => Some(within.clone()),
         };
+        let expunged = expunged.unwrap_or_else(|| {
+            // Some of it was forgotten: all that are not there [S-130, H6].
+            self.shared.observer.count(Event::ResyncFallback);
+            within
+        });
         // The history may be newer than the view: what is still numbered has not vanished yet [S-134].
         let view = self.selected()?;
         let vanished = expunged.difference(&view.numbering().existing(&expunged));
-        encode::vanished(sink.buffer(), true, &vanished);
-        Ok(relieve(sink).await?)
+        Ok(write_vanished(true, &vanished, sink).await?)
     }
 }
 
