@@ -6,11 +6,16 @@
 //!
 //! # Standards
 //! RFC 3501 §6 and §9, RFC 4466 (parameters and modifiers), RFC 7162 §7, RFC 5258 and RFC 5819 (LIST),
-//! RFC 6154 (SPECIAL-USE), RFC 4731 and RFC 5182 (SEARCH RETURN), RFC 5032 (WITHIN), RFC 8514 (SAVEDATE).
+//! RFC 6154 (SPECIAL-USE), RFC 8514 (SAVEDATE), RFC 4314 (ACL), RFC 8440 (LIST-MYRIGHTS), RFC 9208 (QUOTA).
 
-use crate::flag::{Flag, Keyword, SystemFlag};
+mod search;
+
+use crate::acl::{Identifier, RightsChange};
+use crate::flag::Flag;
 use crate::number::{ModSeqOrZero, UidValidity};
+use crate::quota::{QuotaRoot, Resource};
 use crate::set::SequenceSet;
+pub use search::{EntryKind, ModSeqItem, Search, SearchKey, SearchReturn};
 use std::fmt;
 
 /// A client's tag: what the tagged response begins with.
@@ -144,6 +149,44 @@ pub enum CommandBody {
     Copy(Transfer),
     /// `MOVE` and `UID MOVE` (RFC 6851)
     Move(Transfer),
+    /// `SETACL` (RFC 4314 §3.1)
+    SetAcl {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Whose rights change.
+        identifier: Identifier,
+        /// How.
+        change: RightsChange,
+    },
+    /// `DELETEACL` (RFC 4314 §3.2)
+    DeleteAcl {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Whose entry goes.
+        identifier: Identifier,
+    },
+    /// `GETACL` (RFC 4314 §3.3)
+    GetAcl(MailboxName),
+    /// `LISTRIGHTS` (RFC 4314 §3.4)
+    ListRights {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Who might be given rights.
+        identifier: Identifier,
+    },
+    /// `MYRIGHTS` (RFC 4314 §3.5)
+    MyRights(MailboxName),
+    /// `GETQUOTA` (RFC 9208 §4.1.1)
+    GetQuota(QuotaRoot),
+    /// `GETQUOTAROOT` (RFC 9208 §4.1.2); the mailbox need not exist.
+    GetQuotaRoot(MailboxName),
+    /// `SETQUOTA` (RFC 9208 §4.1.3)
+    SetQuota {
+        /// The quota root.
+        root: QuotaRoot,
+        /// The new limits, each resource once; resources not named are no longer limited.
+        limits: Vec<(Resource, u64)>,
+    },
 }
 
 /// `SELECT` or `EXAMINE` with its parameters (RFC 4466 §2.1, RFC 7162 §3.1.8 and §3.2.5) [S-40].
@@ -200,7 +243,7 @@ pub enum ListSelect {
     SpecialUse,
 }
 
-/// A return option of LIST (RFC 5258 §3.2, RFC 5819, RFC 6154 §2).
+/// A return option of LIST (RFC 5258 §3.2, RFC 5819, RFC 6154 §2, RFC 8440).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListReturn {
     /// `SUBSCRIBED`
@@ -211,9 +254,11 @@ pub enum ListReturn {
     SpecialUse,
     /// `STATUS (…)`
     Status(Vec<StatusItem>),
+    /// `MYRIGHTS` (RFC 8440)
+    MyRights,
 }
 
-/// An item of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438, RFC 7889, RFC 9051).
+/// An item of STATUS (RFC 3501 §6.3.10, RFC 7162 §3.1.7, RFC 8438, RFC 7889, RFC 9051, RFC 9208 §4.1.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StatusItem {
     /// `MESSAGES`
@@ -228,6 +273,8 @@ pub enum StatusItem {
     Unseen,
     /// `DELETED`
     Deleted,
+    /// `DELETED-STORAGE`, octets
+    DeletedStorage,
     /// `SIZE`
     Size,
     /// `HIGHESTMODSEQ`
@@ -238,13 +285,14 @@ pub enum StatusItem {
 
 impl StatusItem {
     /// All items.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Messages,
         Self::Recent,
         Self::UidNext,
         Self::UidValidity,
         Self::Unseen,
         Self::Deleted,
+        Self::DeletedStorage,
         Self::Size,
         Self::HighestModSeq,
         Self::AppendLimit,
@@ -260,6 +308,7 @@ impl StatusItem {
             Self::UidValidity => "UIDVALIDITY",
             Self::Unseen => "UNSEEN",
             Self::Deleted => "DELETED",
+            Self::DeletedStorage => "DELETED-STORAGE",
             Self::Size => "SIZE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::AppendLimit => "APPENDLIMIT",
@@ -298,126 +347,6 @@ pub struct DateTime {
 pub struct Date {
     /// Days since 1970-01-01.
     pub days: i32,
-}
-
-/// `SEARCH` (RFC 3501 §6.4.4, RFC 4731, RFC 5182).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Search {
-    /// Whether the command was UID SEARCH.
-    pub uid: bool,
-    /// `RETURN (…)`; `None` when absent, an empty list for `RETURN ()`, which means ALL.
-    pub returns: Option<Vec<SearchReturn>>,
-    /// `CHARSET`, as typed.
-    pub charset: Option<String>,
-    /// The criteria; all must hold.
-    pub keys: Vec<SearchKey>,
-}
-
-/// A result option of extended SEARCH.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SearchReturn {
-    /// `MIN`
-    Min,
-    /// `MAX`
-    Max,
-    /// `ALL`
-    All,
-    /// `COUNT`
-    Count,
-    /// `SAVE` (RFC 5182)
-    Save,
-}
-
-/// A search criterion.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SearchKey {
-    /// `ALL`
-    All,
-    /// A system flag is set: `ANSWERED`, `DELETED`, `DRAFT`, `FLAGGED`, `SEEN`.
-    Flag(SystemFlag),
-    /// A system flag is not set: `UNANSWERED` and so on.
-    NotFlag(SystemFlag),
-    /// `KEYWORD k`
-    Keyword(Keyword),
-    /// `UNKEYWORD k`
-    NotKeyword(Keyword),
-    /// `NEW`: recent and not seen.
-    New,
-    /// `OLD`: not recent.
-    Old,
-    /// `RECENT`
-    Recent,
-    /// `BCC`, `CC`, `FROM`, `TO`, `SUBJECT` and `HEADER`: field name as typed and the substring, which may be empty.
-    Header(Vec<u8>, Vec<u8>),
-    /// `BODY`
-    Body(Vec<u8>),
-    /// `TEXT`
-    Text(Vec<u8>),
-    /// `BEFORE`: internal date before the day.
-    Before(Date),
-    /// `ON`
-    On(Date),
-    /// `SINCE`
-    Since(Date),
-    /// `SENTBEFORE`
-    SentBefore(Date),
-    /// `SENTON`
-    SentOn(Date),
-    /// `SENTSINCE`
-    SentSince(Date),
-    /// `SAVEDBEFORE` (RFC 8514)
-    SavedBefore(Date),
-    /// `SAVEDON`
-    SavedOn(Date),
-    /// `SAVEDSINCE`
-    SavedSince(Date),
-    /// `SAVEDATESUPPORTED`
-    SaveDateSupported,
-    /// `LARGER n`, octets
-    Larger(u64),
-    /// `SMALLER n`, octets
-    Smaller(u64),
-    /// `OLDER n` (RFC 5032): internal date at least n seconds ago.
-    Older(u32),
-    /// `YOUNGER n`
-    Younger(u32),
-    /// `UID set`
-    Uid(SequenceSet),
-    /// A set of message numbers.
-    Numbers(SequenceSet),
-    /// `MODSEQ [entry type] n` (RFC 7162 §3.1.5) [S-87, S-89]
-    ModSeq {
-        /// The flag named by `"/flags/…"`, if any.
-        item: Option<ModSeqItem>,
-        /// Matches mod-sequences ≥ this.
-        at_least: ModSeqOrZero,
-    },
-    /// `NOT`
-    Not(Box<SearchKey>),
-    /// `OR`
-    Or(Box<SearchKey>, Box<SearchKey>),
-    /// A parenthesised list: all must hold.
-    And(Vec<SearchKey>),
-}
-
-/// The metadata item that SEARCH MODSEQ names (RFC 7162 §3.1.5): unknown flags are kept as text and match no flag.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ModSeqItem {
-    /// The flag.
-    pub flag: Option<Flag>,
-    /// `priv`, `shared` or `all`.
-    pub kind: EntryKind,
-}
-
-/// `entry-type-req` (RFC 7162 §7).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum EntryKind {
-    /// `priv`
-    Private,
-    /// `shared`
-    Shared,
-    /// `all`
-    All,
 }
 
 /// `FETCH` and `UID FETCH` with modifiers (RFC 4466 §2.4, RFC 7162 §3.1.4.1, §3.2.6).

@@ -6,9 +6,11 @@
 //! - What the wire cannot say (NUL, empty lists, numbers beyond 63 bits) is an error, never something else.
 //!
 //! # Standards
-//! RFC 3501 §9, RFC 4466, RFC 7162 §7, RFC 7888 (non-synchronising literals).
+//! RFC 3501 §9, RFC 4466, RFC 7162 §7, RFC 7888 (non-synchronising literals), RFC 4314 §7, RFC 9208 §7.
 
+mod acl;
 mod fetch;
+mod quota;
 mod search;
 
 use crate::command::{
@@ -300,6 +302,11 @@ impl Writer {
                 self.text("ENABLE ");
                 self.spaced(names, |w, name| w.atom(name))?;
             }
+            CommandBody::GetQuota(root) => {
+                self.text("GETQUOTA ");
+                self.astring(&root.0)?;
+            }
+            CommandBody::SetQuota { root, limits } => self.set_quota(root, limits)?,
             CommandBody::Search(search) => self.search(search)?,
             CommandBody::Fetch(fetch) => self.fetch(fetch)?,
             CommandBody::Store(store) => self.store(store)?,
@@ -337,6 +344,18 @@ impl Writer {
                 self.mailbox(mailbox)?;
                 return self.special_use(special_use.as_deref());
             }
+            CommandBody::SetAcl { mailbox, identifier, change } => {
+                return self.set_acl(mailbox, identifier, *change);
+            }
+            CommandBody::DeleteAcl { mailbox, identifier } => {
+                return self.acl_entry("DELETEACL ", mailbox, identifier);
+            }
+            CommandBody::ListRights { mailbox, identifier } => {
+                return self.acl_entry("LISTRIGHTS ", mailbox, identifier);
+            }
+            CommandBody::GetAcl(mailbox) => ("GETACL ", mailbox),
+            CommandBody::MyRights(mailbox) => ("MYRIGHTS ", mailbox),
+            CommandBody::GetQuotaRoot(mailbox) => ("GETQUOTAROOT ", mailbox),
             CommandBody::Delete(mailbox) => ("DELETE ", mailbox),
             CommandBody::Subscribe(mailbox) => ("SUBSCRIBE ", mailbox),
             CommandBody::Unsubscribe(mailbox) => ("UNSUBSCRIBE ", mailbox),
@@ -451,6 +470,7 @@ impl Writer {
                     ListReturn::Subscribed => "SUBSCRIBED",
                     ListReturn::Children => "CHILDREN",
                     ListReturn::SpecialUse => "SPECIAL-USE",
+                    ListReturn::MyRights => "MYRIGHTS",
                     ListReturn::Status(items) => {
                         w.text("STATUS ");
                         return w.status_items(items);

@@ -4,15 +4,21 @@
 //! - Every status response has text, since RFC 3501's grammar wants it [S-37].
 //! - What is written parses by RFC 3501 §9, whatever names and strings hold.
 
+mod acl;
 mod fetch;
+mod quota;
 
 use crate::command::{StatusItem, Tag};
+use crate::namespace::{Namespace, Namespaces};
 use crate::number::{ModSeq, SeqNum, Uid, UidValidity};
+use crate::parse::is_atom_char;
 use crate::set::UidSet;
 use crate::utf7;
+pub use acl::{acl, list_rights, my_rights};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub use fetch::FetchLine;
+pub use quota::{quota, quota_root};
 use std::io::Write;
 
 /// The kinds of status response (RFC 3501 §7.1).
@@ -336,9 +342,31 @@ pub fn status(out: &mut Vec<u8>, name: &str, items: &[(StatusItem, Option<u64>)]
     out.extend_from_slice(b")\r\n");
 }
 
-/// `* NAMESPACE`: one personal namespace with an empty prefix, no others (RFC 2342).
-pub fn namespace(out: &mut Vec<u8>, delimiter: char) {
-    put!(out, "* NAMESPACE ((\"\" \"{delimiter}\")) NIL NIL\r\n");
+/// `* NAMESPACE personal others shared`, each a list or NIL (RFC 2342 §5).
+pub fn namespaces(out: &mut Vec<u8>, all: &Namespaces) {
+    out.extend_from_slice(b"* NAMESPACE");
+    for list in [&all.personal, &all.others, &all.shared] {
+        out.push(b' ');
+        namespace(out, list);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `namespace = nil / "(" 1*("(" string SP (DQUOTE QUOTED-CHAR DQUOTE / nil) ")") ")"` (RFC 2342 §6)
+fn namespace(out: &mut Vec<u8>, list: &[Namespace]) {
+    if list.is_empty() {
+        out.extend_from_slice(b"NIL");
+        return;
+    }
+    out.push(b'(');
+    for Namespace { prefix, delimiter } in list {
+        out.push(b'(');
+        string(out, utf7::encode(prefix).as_bytes());
+        out.push(b' ');
+        nstring(out, delimiter.map(String::from).as_ref().map(String::as_bytes));
+        out.push(b')');
+    }
+    out.push(b')');
 }
 
 /// `* ID (…)` (RFC 2971)
@@ -416,14 +444,18 @@ pub fn esearch(out: &mut Vec<u8>, result: &ESearch<'_>) {
 
 /// A mailbox name in modified UTF-7, as atom or string.
 pub fn mailbox(out: &mut Vec<u8>, name: &str) {
-    let encoded = utf7::encode(name);
-    let atom = !encoded.is_empty()
-        && !encoded.eq_ignore_ascii_case("NIL")
-        && encoded.bytes().all(|b| b > 0x20 && b < 0x7f && !b"(){%*\"\\]".contains(&b));
-    if atom {
-        out.extend_from_slice(encoded.as_bytes());
+    astring(out, utf7::encode(name).as_bytes());
+}
+
+/// An atom, or a string where it cannot be one or would be taken for NIL.
+fn astring(out: &mut Vec<u8>, octets: &[u8]) {
+    let is_atom = !octets.is_empty()
+        && !octets.eq_ignore_ascii_case(b"NIL")
+        && octets.iter().copied().all(is_atom_char);
+    if is_atom {
+        out.extend_from_slice(octets);
     } else {
-        string(out, encoded.as_bytes());
+        string(out, octets);
     }
 }
 

@@ -307,6 +307,8 @@ mod tests {
             b"MAIL FROM:<a@b> SIZE=1",
             b"* 1 FETCH (UID 5 FLAGS (\\Seen) MODSEQ (9) BODY[1]<0> {3}\r\n",
             b"x * VANISHED (EARLIER) 1:5,9\r\n* OK [HIGHESTMODSEQ 5]\r\n",
+            b"a SETACL x -Fred +cd\r\na SETQUOTA \"\" (STORAGE 1)\r\n",
+            b"* ACL x a lr b c\r\n* QUOTA \"\" (STORAGE 1 2)\r\n",
             b"* ESEARCH (TAG \"a\") UID ALL 1 MODSEQ 7\r\n",
             b"* LIST (\\Sent) \"/\" a\r\n* STATUS a (UNSEEN 1)\r\n",
             b"RCPT TO:<",

@@ -8,6 +8,7 @@
 //! # Standards
 //! RFC 3501, RFC 4466 and RFC 7162 for the grammar, and the extensions named in each module.
 
+pub mod acl;
 pub mod command;
 pub mod command_encode;
 pub mod date;
@@ -18,9 +19,11 @@ pub mod fuzz;
 mod incoming;
 pub mod lmtp;
 pub mod message;
+pub mod namespace;
 pub mod number;
 pub mod parse;
 pub mod pattern;
+pub mod quota;
 pub mod response;
 pub mod set;
 pub mod utf7;

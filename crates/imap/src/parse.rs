@@ -8,11 +8,13 @@
 //! - Work and memory follow the length of the input; nesting is bounded.
 //!
 //! # Standards
-//! RFC 3501 §9, RFC 4466, RFC 7162 §7. Keywords ignore case [S-5].
+//! RFC 3501 §9, RFC 4466, RFC 7162 §7, RFC 4314 §7, RFC 9208 §7. Keywords ignore case [S-5].
 
+mod acl;
 mod cursor;
 mod fetch;
 mod list;
+mod quota;
 mod search;
 mod select;
 
@@ -20,10 +22,12 @@ use crate::command::{AppendHead, Command, CommandBody, Secret, Store, StoreActio
 use crate::date;
 use crate::flag::{Flag, Keyword, SystemFlag};
 use crate::number::ModSeqOrZero;
+pub(crate) use acl::identifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 pub(crate) use cursor::{Cursor, canonical, is_atom_char};
 pub(crate) use fetch::section_spec;
+pub(crate) use quota::root as quota_root;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -201,6 +205,14 @@ fn plain_command(c: &mut Cursor<'_>, name: &[u8], at: usize) -> Parsed<CommandBo
         b"STORE" => CommandBody::Store(store(c, false)?),
         b"COPY" => CommandBody::Copy(transfer(c, false)?),
         b"MOVE" => CommandBody::Move(transfer(c, false)?),
+        b"SETACL" => acl::set_acl(c)?,
+        b"DELETEACL" => acl::delete_acl(c)?,
+        b"GETACL" => CommandBody::GetAcl(c.spaced_mailbox()?),
+        b"LISTRIGHTS" => acl::list_rights(c)?,
+        b"MYRIGHTS" => CommandBody::MyRights(c.spaced_mailbox()?),
+        b"GETQUOTA" => quota::get_quota(c)?,
+        b"GETQUOTAROOT" => CommandBody::GetQuotaRoot(c.spaced_mailbox()?),
+        b"SETQUOTA" => quota::set_quota(c)?,
         b"APPEND" => return Err(append_without_literal(c)),
         _ => return Err(DecodeError::new(at, "a command name")),
     })

@@ -11,19 +11,24 @@
 //!
 //! # Standards
 //! RFC 3501 §7 and §9, RFC 7162 §7, RFC 4466 and RFC 4731 (ESEARCH), RFC 5258 (LIST), RFC 2342, RFC 2971,
-//! RFC 5161, RFC 8514.
+//! RFC 5161, RFC 8514, RFC 4314, RFC 9208.
 
+mod acl;
 mod code;
 mod data;
 mod fetch;
 mod framer;
+mod quota;
 mod value;
 
+use crate::acl::{Identifier, Rights};
 use crate::command::{IdField, MailboxName, StatusItem, Tag};
 use crate::encode::{Code, Status};
 use crate::flag::{Flag, Keyword, SystemFlag};
+use crate::namespace::Namespaces;
 use crate::number::{ModSeq, SeqNum};
 use crate::parse::{Cursor, DecodeError};
+use crate::quota::{QuotaRoot, ResourceUsage};
 use crate::set::UidSet;
 pub use fetch::{FetchData, SectionData};
 pub use framer::{ResponseFramer, ResponseLimits};
@@ -95,6 +100,45 @@ pub enum Response {
     Id(Option<Vec<IdField>>),
     /// `NAMESPACE`
     Namespace(Namespaces),
+    /// `ACL` (RFC 4314 §3.6); of rights, virtual and unknown ones are left out, here and below.
+    Acl {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Who has which rights or, by a leading `-`, lacks them.
+        entries: Vec<(Identifier, Rights)>,
+    },
+    /// `LISTRIGHTS` (RFC 4314 §3.7)
+    ListRights {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Who it is about.
+        identifier: Identifier,
+        /// What they always have.
+        required: Rights,
+        /// What they may be given, tied rights in one set; no set is empty.
+        optional: Vec<Rights>,
+    },
+    /// `MYRIGHTS` (RFC 4314 §3.8, RFC 8440)
+    MyRights {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// What the user may do there.
+        rights: Rights,
+    },
+    /// `QUOTA` (RFC 9208 §4.2.1); resources whose numbers are beyond 63 bits are left out.
+    Quota {
+        /// The quota root.
+        root: QuotaRoot,
+        /// What it limits.
+        usages: Vec<ResourceUsage>,
+    },
+    /// `QUOTAROOT` (RFC 9208 §4.2.2)
+    QuotaRoots {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// The quota roots that govern it.
+        roots: Vec<QuotaRoot>,
+    },
     /// An untagged response of another kind, as sent.
     Unknown(Vec<u8>),
 }
@@ -143,17 +187,6 @@ pub struct ESearchResult {
     pub all: Option<UidSet>,
     /// `MODSEQ`
     pub mod_seq: Option<ModSeq>,
-}
-
-/// The namespaces of NAMESPACE, each with its delimiter (RFC 2342); NIL is an empty list.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Namespaces {
-    /// The user's own.
-    pub personal: Vec<(String, Option<char>)>,
-    /// Other users'.
-    pub others: Vec<(String, Option<char>)>,
-    /// Shared ones.
-    pub shared: Vec<(String, Option<char>)>,
 }
 
 /// A flag as a server names it (RFC 3501 §9 `flag-fetch`, `flag-perm`).

@@ -3,7 +3,7 @@
 use imap::fuzz;
 
 /// Seeds; the first octet of commands and responses says how they are cut.
-const SEEDS: [&[u8]; 30] = [
+const SEEDS: [&[u8]; 34] = [
     b"\x03a SELECT INBOX (CONDSTORE QRESYNC (77 100 1:15 (1,3 11,13)))\r\n",
     b"\x07a UID FETCH 1:* (FLAGS MODSEQ BODY.PEEK[1.2.HEADER.FIELDS (From \"T o\")]<0.100>) (CHANGEDSINCE 5 VANISHED)\r\n",
     b"\x02a STORE 1,3:5 (UNCHANGEDSINCE 9223372036854775807) +FLAGS.SILENT (\\Seen $x)\r\n",
@@ -13,6 +13,10 @@ const SEEDS: [&[u8]; 30] = [
     b"\x09a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a% \"b*\") RETURN (CHILDREN STATUS (MESSAGES HIGHESTMODSEQ))\r\n",
     b"\x03a CREATE Entw&APw-rfe (USE (\\Sent))\r\n",
     b"\x03a ID (\"name\" NIL)\r\na AUTHENTICATE PLAIN AGEAYg==\r\na ENABLE CONDSTORE\r\n",
+    b"\x05a SETACL INBOX/Drafts {5+}\r\n-Zo\xc3\xab +cda\r\nb DELETEACL x $team\r\nc LISTRIGHTS ~/Mail/saved smith\r\n",
+    b"\x0ba GETACL a\r\na MYRIGHTS a\r\nb LIST \"\" % RETURN (MYRIGHTS STATUS (DELETED-STORAGE))\r\n",
+    b"\x06a SETQUOTA \"#user/alice\" (STORAGE 510 X-Y 9223372036854775807)\r\na GETQUOTA \"\"\r\na GETQUOTAROOT INBOX\r\n",
+    b"\x09* ACL INBOX Fred rwipslxetda -Fred wetd\r\n* LISTRIGHTS a b \"\" lr s c d 0\r\n* MYRIGHTS a lrs\r\n* QUOTA \"\" (STORAGE 10 512)\r\n* QUOTAROOT a \"\" b\r\n",
     b"\x0c* OK [HIGHESTMODSEQ 715194045007]\r\n* OK [CLOSED]\r\na OK [MODIFIED 7,9] x\r\n",
     b"\x06* 1 FETCH (UID 4 MODSEQ (12121231000) FLAGS (\\Seen) BODY[]<0> {3}\r\nabc)\r\n",
     b"\x02* VANISHED (EARLIER) 41,43:116,118\r\n* SEARCH 2 5 (MODSEQ 917162500)\r\n",

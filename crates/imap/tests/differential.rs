@@ -8,7 +8,7 @@ use imap_codec::decode::Decoder;
 use std::collections::BTreeSet;
 
 /// What only the other side takes, by what our error says was expected.
-const STRICTER: [(&str, &str); 10] = [
+const STRICTER: [(&str, &str); 11] = [
     (") behind the one UNCHANGEDSINCE", "once at most (RFC 7162 §3.1.3)"),
     ("CHANGEDSINCE or VANISHED, each at most once", "there is no meaning to the second"),
     ("CONDSTORE or QRESYNC, each at most once", "likewise"),
@@ -21,6 +21,7 @@ const STRICTER: [(&str, &str); 10] = [
     ("a mailbox name that is not empty", "no mailbox has an empty name"),
     ("a number from 1", "nz-number begins with digit-nz (RFC 3501 §9)"),
     ("a number up to 9223372036854775807", "mod-sequences have 63 bits (RFC 7162 §7)"),
+    ("at most 30 resources, each once", "of two limits of one resource, none is the one meant"),
     ("a set of numbers without *", "known UIDs hold no * (RFC 7162 §7)"),
 ];
 
@@ -33,7 +34,7 @@ const LOOSER: [(&str, &str); 4] = [
 ];
 
 /// Forms of commands; `#` stands for one of the pieces of the letter that follows it.
-const FORMS: [&str; 39] = [
+const FORMS: [&str; 42] = [
     "NOOP",
     "NOOP #g",
     "#c",
@@ -56,6 +57,9 @@ const FORMS: [&str; 39] = [
     "LSUB #a #l",
     "LIST #a #l",
     "STATUS #m #t",
+    "GETQUOTA #a",
+    "GETQUOTAROOT #m",
+    "SETQUOTA #a #r",
     "ENABLE #c",
     "ENABLE #c #c",
     "ID #i",
@@ -76,7 +80,7 @@ const FORMS: [&str; 39] = [
 ];
 
 /// The pieces by letter, `¦` between them: good, odd, and bad ones.
-const PIECES: [(char, &str); 15] = [
+const PIECES: [(char, &str); 16] = [
     ('a', "x¦\"a b\"¦\"\"¦{3+}\r\na b¦{0+}\r\n¦a]¦a b¦a{¦\"\\\"\\\\\"¦\"\\x\"¦\"¦a%¦{4+}\r\nabc¦"),
     ('c', "CONDSTORE¦QRESYNC¦X-A=b¦capability¦(¦"),
     (
@@ -106,10 +110,15 @@ const PIECES: [(char, &str); 15] = [
          ¦MODSEQ \"/flags/x\" priv 5¦MODSEQ \"/x\" priv 5¦MODSEQ x¦FOO¦NOT SEEN¦OR SEEN¦()\
          ¦(SEEN 1)¦TEXT {1+}\r\nx¦LARGER 4294967296¦",
     ),
+    (
+        'r',
+        "(STORAGE 1)¦(storage 1 X-Y 9223372036854775807)¦()¦(STORAGE)¦(STORAGE -1)¦STORAGE 1¦(STORAGE 1\
+         ¦(STORAGE 9223372036854775808)¦(STORAGE 1 MESSAGE 2 storage 3)¦( STORAGE 1)¦",
+    ),
     ('s', "1¦1:*¦*¦*:1¦1,2:3¦5:2¦0¦1:¦1,,2¦4294967295¦4294967296¦01¦$¦x¦"),
     (
         't',
-        "(MESSAGES)¦(messages UIDNEXT)¦(HIGHESTMODSEQ)¦()¦(FOO)¦MESSAGES¦(MESSAGES\
+        "(MESSAGES)¦(messages UIDNEXT)¦(HIGHESTMODSEQ)¦(DELETED DELETED-STORAGE)¦()¦(FOO)¦MESSAGES¦(MESSAGES\
          ¦(MESSAGES MESSAGES)¦",
     ),
     (

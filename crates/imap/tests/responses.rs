@@ -3,7 +3,9 @@
 
 use imap::command::{DateTime, FetchSection, SectionLabel, SectionText, StatusItem, Tag};
 use imap::encode::{self, Code, FetchLine, Status};
+use imap::namespace::{Namespace, Namespaces};
 use imap::number::{ModSeq, SeqNum, Uid, UidValidity};
+use imap::quota::{QuotaRoot, Resource, ResourceUsage};
 use imap::set::UidSet;
 use imap_codec::ResponseCodec;
 use imap_codec::decode::Decoder;
@@ -61,6 +63,17 @@ proptest! {
         written(|out| encode::list(out, false, &["\\Noselect"], Some('/'), &text, None));
         written(|out| encode::list(out, true, &[], None, &text, None));
         written(|out| encode::status(out, &text, &[(StatusItem::Messages, Some(1)), (StatusItem::UidNext, Some(2))]));
+        let roots = [QuotaRoot(text.replace('\0', "").into()), QuotaRoot(Vec::new())];
+        let usage = |resource| ResourceUsage { resource, used: 1, limit: i64::MAX as u64 };
+        let usages = [Resource::Storage, Resource::Message, Resource::Mailbox].map(usage);
+        written(|out| encode::quota_root(out, &text, &roots));
+        for root in &roots {
+            written(|out| encode::quota(out, root, &usages));
+        }
+        let of = |prefix: &str, delimiter| Namespace { prefix: prefix.into(), delimiter };
+        let personal = vec![of("", Some('/')), of(&text, None)];
+        let all = Namespaces { personal, others: vec![of(&text, Some('\\'))], shared: Vec::new() };
+        written(|out| encode::namespaces(out, &all));
         written(|out| encode::id(out, &[("name", &text)]));
         written(|out| encode::vanished(out, true, &set));
         written(|out| encode::search(out, set.ranges().iter().map(|range| range.0), Some(ModSeq::MAX)));

@@ -1,11 +1,13 @@
 //! Commands made up at random come back from the parser; what cannot be said is refused.
 
 use super::*;
+use crate::acl::{Identifier, Rights, RightsChange};
 use crate::command::*;
 use crate::flag::{Keyword, SystemFlag};
 use crate::frame::{Frame, Framer, Limits};
 use crate::number::{ModSeqOrZero, UidValidity};
 use crate::parse;
+use crate::quota::{QuotaRoot, Resource};
 use crate::set::SetBound;
 use proptest::collection::vec;
 use proptest::option;
@@ -79,7 +81,7 @@ fn set() -> impl Strategy<Value = SequenceSet> {
 }
 
 fn status_items() -> impl Strategy<Value = Vec<StatusItem>> {
-    proptest::sample::subsequence(StatusItem::ALL.to_vec(), 1..9)
+    proptest::sample::subsequence(StatusItem::ALL.to_vec(), 1..10)
 }
 
 fn plain_set(numbers: &[u32]) -> SequenceSet {
@@ -118,7 +120,8 @@ fn list_command() -> impl Strategy<Value = List> {
         vec![ListSelect::Subscribed, ListSelect::RecursiveMatch],
         vec![ListSelect::SpecialUse, ListSelect::Remote],
     ];
-    let plain = [ListReturn::Subscribed, ListReturn::Children, ListReturn::SpecialUse];
+    use ListReturn::{Children, MyRights, SpecialUse, Subscribed};
+    let plain = [Subscribed, Children, SpecialUse, MyRights];
     let returned = prop_oneof![select(plain.to_vec()), status_items().prop_map(ListReturn::Status)];
     (name(), vec(name(), 1..4), select(selects), vec(returned, 0..3), any::<bool>()).prop_map(
         |(reference, patterns, select, returns, extended)| {
@@ -248,6 +251,46 @@ fn store_command() -> impl Strategy<Value = Store> {
     )
 }
 
+fn acl_command() -> impl Strategy<Value = CommandBody> {
+    use CommandBody as C;
+    let identifier = || {
+        let text = prop_oneof!["[-$a-zA-Z@.]{1,9}", "NIL", "[^\\p{C}]{1,20}"];
+        text.prop_filter_map("an identifier", |text| Identifier::new(&text))
+    };
+    let rights = proptest::sample::subsequence(Rights::ALL.iter().collect::<Vec<_>>(), 0..=11)
+        .prop_map(|rights| rights.into_iter().fold(Rights::NONE, Rights::union));
+    let changes: [fn(Rights) -> RightsChange; 3] =
+        [RightsChange::Set, RightsChange::Add, RightsChange::Remove];
+    let change = (select(changes.to_vec()), rights).prop_map(|(change, rights)| change(rights));
+    prop_oneof![
+        2 => (mailbox(), identifier(), change)
+            .prop_map(|(mailbox, identifier, change)| C::SetAcl { mailbox, identifier, change }),
+        1 => (mailbox(), identifier())
+            .prop_map(|(mailbox, identifier)| C::DeleteAcl { mailbox, identifier }),
+        1 => (mailbox(), identifier())
+            .prop_map(|(mailbox, identifier)| C::ListRights { mailbox, identifier }),
+        1 => mailbox().prop_map(C::GetAcl),
+        1 => mailbox().prop_map(C::MyRights),
+    ]
+}
+
+fn quota_command() -> impl Strategy<Value = CommandBody> {
+    use CommandBody as C;
+    let names = vec!["STORAGE", "MESSAGE", "MAILBOX", "ANNOTATION-STORAGE", "X"];
+    let limits = proptest::sample::subsequence(names, 0..=5).prop_flat_map(|names| {
+        let numbers = vec(0..=i64::MAX as u64, names.len());
+        numbers.prop_map(move |numbers| {
+            let resources = names.iter().map(|name| Resource::from_name(name.as_bytes()));
+            resources.zip(numbers).collect()
+        })
+    });
+    prop_oneof![
+        octets().prop_map(|root| C::GetQuota(QuotaRoot(root))),
+        mailbox().prop_map(C::GetQuotaRoot),
+        (octets(), limits).prop_map(|(root, limits)| C::SetQuota { root: QuotaRoot(root), limits }),
+    ]
+}
+
 fn body() -> impl Strategy<Value = CommandBody> {
     use CommandBody as C;
     let plain = vec![
@@ -291,6 +334,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
         2 => select_command().prop_map(C::Select),
         2 => list_command().prop_map(C::List),
         3 => one_name,
+        2 => acl_command(),
+        1 => quota_command(),
         4 => search_command().prop_map(C::Search),
         3 => fetch_command().prop_map(C::Fetch),
         3 => store_command().prop_map(C::Store),
@@ -379,6 +424,10 @@ fn what_the_wire_cannot_say_is_refused() {
         let label = SectionLabel::Body;
         fetch(vec![FetchItem::Section(FetchSection { label, part, text, partial, peek: false })])
     };
+    let set_quota = |resource, limit| CommandBody::SetQuota {
+        root: QuotaRoot(Vec::new()),
+        limits: vec![(resource, limit)],
+    };
     let mut deep = SearchKey::All;
     for _ in 0..65 {
         deep = SearchKey::Not(Box::new(deep));
@@ -396,6 +445,10 @@ fn what_the_wire_cannot_say_is_refused() {
         CommandBody::Create { mailbox: inbox(), special_use: Some(vec![String::new()]) },
         CommandBody::Status { mailbox: inbox(), items: Vec::new() },
         CommandBody::Expunge(Some(SequenceSet::Ranges(Vec::new()))),
+        CommandBody::GetAcl(MailboxName(String::new())),
+        CommandBody::GetQuota(QuotaRoot(b"\0".to_vec())),
+        set_quota(Resource::Storage, 1 << 63),
+        set_quota(Resource::Other("A B".into()), 1),
         keys(SearchKey::And(Vec::new())),
         keys(SearchKey::Larger(1 << 63)),
         keys(SearchKey::Older(0)),

@@ -127,6 +127,7 @@ fn return_options(c: &mut Cursor<'_>) -> Parsed<Vec<ListReturn>> {
             b"SUBSCRIBED" => ListReturn::Subscribed,
             b"CHILDREN" => ListReturn::Children,
             b"SPECIAL-USE" => ListReturn::SpecialUse,
+            b"MYRIGHTS" => ListReturn::MyRights,
             b"STATUS" => {
                 c.space()?;
                 ListReturn::Status(status_items(c)?)
@@ -134,7 +135,7 @@ fn return_options(c: &mut Cursor<'_>) -> Parsed<Vec<ListReturn>> {
             _ => {
                 return Err(DecodeError::new(
                     at,
-                    "SUBSCRIBED, CHILDREN, SPECIAL-USE or STATUS (…)",
+                    "SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS or STATUS (…)",
                 ));
             }
         });
@@ -150,8 +151,8 @@ pub(super) fn status_items(c: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
         let at = c.at();
         let name = c.atom("a status item")?;
         let item = StatusItem::from_name(name).ok_or_else(|| {
-            let expected = "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED, SIZE, \
-                            HIGHESTMODSEQ or APPENDLIMIT";
+            let expected = "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED, \
+                            DELETED-STORAGE, SIZE, HIGHESTMODSEQ or APPENDLIMIT";
             DecodeError::new(at, expected)
         })?;
         if !items.contains(&item) {

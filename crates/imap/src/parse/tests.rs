@@ -1,7 +1,9 @@
 //! Commands of the RFCs, and what is wrong with those that are not.
 
 use super::*;
+use crate::acl::{Identifier, Rights, RightsChange};
 use crate::command::*;
+use crate::quota::{QuotaRoot, Resource};
 
 fn parsed(text: &str) -> CommandBody {
     match command(text.as_bytes()) {
@@ -227,4 +229,121 @@ fn the_grammars_edges() {
     {
         parsed(&format!("a {good}"));
     }
+}
+
+#[test]
+fn rights_are_set_added_or_removed() {
+    // RFC 4314 §3.1.
+    let change = |text: &str| match parsed(text) {
+        CommandBody::SetAcl { mailbox, identifier, change } => {
+            (mailbox.0, identifier.to_string(), change)
+        }
+        other => panic!("{other:?}"),
+    };
+    let of = |letters| Rights::parse(letters).unwrap();
+    let drafts = |who: &str, change| ("INBOX/Drafts".to_owned(), who.to_owned(), change);
+    assert_eq!(
+        change("A001 SeTacl inbox/Drafts David lrswida"),
+        drafts("David", RightsChange::Set(of("lrswieta")))
+    );
+    assert_eq!(
+        change("A002 SETACL INBOX/Drafts Chris +cda"),
+        drafts("Chris", RightsChange::Add(of("kxeta")))
+    );
+    assert_eq!(
+        change("a SETACL INBOX/Drafts {5}\r\n-Zo\u{eb} \"-d\""),
+        drafts("-Zo\u{eb}", RightsChange::Remove(of("et")))
+    );
+    let none = RightsChange::Set(Rights::NONE);
+    assert_eq!(change("a SETACL INBOX/Drafts $team \"\""), drafts("$team", none));
+    for (bad, expected) in [
+        ("John lrQswicda", "expected rights in lower case, not Q at octet 28"),
+        ("John lrqswicda", "expected rights out of lrswipkxteacd, not q at octet 28"),
+        ("John +-l", "expected rights out of lrswipkxteacd, not - at octet 28"),
+        ("John", "expected a space at octet 27"),
+        ("John l r", "expected the end of the command at octet 29"),
+        ("John \"\u{fc}\"", "expected rights out of lrswipkxteacd, not \u{fc} at octet 28"),
+    ] {
+        assert_eq!(refused(&format!("a SETACL INBOX/Drafts {bad}")), expected);
+    }
+    for bad in ["\"\" l", "- l", "{3}\r\na\rb l", "( l"] {
+        refused(&format!("a SETACL INBOX {bad}"));
+    }
+    let broken = command(b"a DELETEACL INBOX {1}\r\n\xff").unwrap_err().error;
+    assert!(broken.expected.contains("UTF-8"), "{broken}");
+}
+
+#[test]
+fn access_control_lists_are_asked_for() {
+    // RFC 4314 §3.2 to §3.5.
+    let inbox = || MailboxName("INBOX".into());
+    let who = |name: &str| Identifier::new(name).unwrap();
+    assert_eq!(
+        parsed("B002 DeleteAcl INBOX Fred"),
+        CommandBody::DeleteAcl { mailbox: inbox(), identifier: who("Fred") }
+    );
+    assert_eq!(parsed("A002 getacl inbox"), CommandBody::GetAcl(inbox()));
+    assert_eq!(
+        parsed("a001 LISTRIGHTS ~/Mail/saved smith"),
+        CommandBody::ListRights {
+            mailbox: MailboxName("~/Mail/saved".into()),
+            identifier: who("smith")
+        }
+    );
+    assert_eq!(parsed("A003 MYRIGHTS INBOX"), CommandBody::MyRights(inbox()));
+    for bad in ["DELETEACL INBOX", "GETACL", "GETACL \"\"", "LISTRIGHTS x", "MYRIGHTS x y"] {
+        refused(&format!("a {bad}"));
+    }
+    // RFC 8440 §4.
+    let CommandBody::List(list) = parsed("A01 LIST \"\" % RETURN (myrights CHILDREN)") else {
+        panic!()
+    };
+    assert_eq!(list.returns, [ListReturn::MyRights, ListReturn::Children]);
+}
+
+#[test]
+fn quotas_are_asked_for_and_set() {
+    // RFC 9208 §4.1.
+    let root = |name: &str| QuotaRoot(name.into());
+    assert_eq!(
+        parsed("G0001 GETQUOTA \"!partition/sda4\""),
+        CommandBody::GetQuota(root("!partition/sda4"))
+    );
+    assert_eq!(
+        parsed("G0002 GETQUOTAROOT inbox"),
+        CommandBody::GetQuotaRoot(MailboxName("INBOX".into()))
+    );
+    let limits = |text: &str| match parsed(&format!("a SETQUOTA \"\" {text}")) {
+        CommandBody::SetQuota { root, limits } if root.0.is_empty() => limits,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(limits("()"), []);
+    assert_eq!(
+        limits("(STORAGE 510 message 0 Mailbox 9223372036854775807 annotation-storage 1)"),
+        [
+            (Resource::Storage, 510),
+            (Resource::Message, 0),
+            (Resource::Mailbox, i64::MAX as u64),
+            (Resource::Other("ANNOTATION-STORAGE".into()), 1),
+        ]
+    );
+    let many: String = (0..31).map(|n| format!(" X{n} 1")).collect();
+    for bad in [
+        "STORAGE 1",
+        "(STORAGE)",
+        "(STORAGE -1)",
+        "(STORAGE 9223372036854775808)",
+        "(STORAGE 1 storage 1)",
+        "(STORAGE 1",
+        "(1)",
+        &format!("({})", many.trim()),
+    ] {
+        refused(&format!("a SETQUOTA \"\" {bad}"));
+    }
+    let CommandBody::Status { items, .. } =
+        parsed("S0003 STATUS INBOX (MESSAGES DELETED DELETED-STORAGE)")
+    else {
+        panic!()
+    };
+    assert_eq!(items, [StatusItem::Messages, StatusItem::Deleted, StatusItem::DeletedStorage]);
 }

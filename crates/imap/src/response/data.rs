@@ -5,10 +5,11 @@
 
 use super::value::value;
 use super::{
-    ESearchResult, ListEntry, Namespaces, Parsed, Response, Value, end, fetch, flag_names, mod_seq,
-    number_64, plain_set, status_response, status_word,
+    ESearchResult, ListEntry, Parsed, Response, Value, acl, end, fetch, flag_names, mod_seq,
+    number_64, plain_set, quota, status_response, status_word,
 };
 use crate::command::{MailboxName, StatusItem, Tag};
+use crate::namespace::{Namespace, Namespaces};
 use crate::number::SeqNum;
 use crate::parse::{Cursor, DecodeError, canonical};
 use crate::utf7;
@@ -45,6 +46,11 @@ pub(super) fn untagged(c: &mut Cursor<'_>, octets: &[u8]) -> Parsed<Response> {
             others: namespaces(c)?,
             shared: namespaces(c)?,
         }),
+        b"ACL" => acl::acl(c)?,
+        b"LISTRIGHTS" => acl::list_rights(c)?,
+        b"MYRIGHTS" => acl::my_rights(c)?,
+        b"QUOTA" => quota::quota(c)?,
+        b"QUOTAROOT" => quota::quota_roots(c)?,
         _ => return Ok(Response::Unknown(octets.to_vec())),
     };
     end(c)?;
@@ -84,7 +90,7 @@ fn words(c: &mut Cursor<'_>) -> Parsed<Vec<String>> {
 }
 
 /// A mailbox name, decoded; may be empty.
-fn mailbox(c: &mut Cursor<'_>) -> Parsed<MailboxName> {
+pub(super) fn mailbox(c: &mut Cursor<'_>) -> Parsed<MailboxName> {
     let at = c.at();
     let octets = c.astring("a mailbox name")?;
     let name = utf7::decode(&octets).map_err(|error| DecodeError::new(at, error.expected))?;
@@ -211,14 +217,15 @@ fn id(c: &mut Cursor<'_>) -> Parsed<Response> {
 }
 
 /// `namespace = nil / "(" 1*("(" string SP (DQUOTE QUOTED-CHAR DQUOTE / nil) *ext ")") ")"` (RFC 2342 §6)
-fn namespaces(c: &mut Cursor<'_>) -> Parsed<Vec<(String, Option<char>)>> {
+fn namespaces(c: &mut Cursor<'_>) -> Parsed<Vec<Namespace>> {
     c.space()?;
     let at = c.at();
     let all = value(c)?;
     let one = |entry: &Value| {
         let [prefix, delimiter, ..] = entry.list()? else { return None };
         let prefix = utf7::decode(prefix.octets()?).ok()?;
-        Some((prefix, delimiter.text().and_then(|text| text.chars().next())))
+        let delimiter = delimiter.text().and_then(|text| text.chars().next());
+        Some(Namespace { prefix, delimiter })
     };
     let parsed: Option<Vec<_>> = match &all {
         Value::Nil => Some(Vec::new()),

@@ -4,7 +4,9 @@ use super::*;
 use crate::command::{DateTime, FetchSection, SectionLabel, SectionText};
 use crate::encode::{self, ESearch, FetchLine};
 use crate::message::analyse;
+use crate::namespace::Namespace;
 use crate::number::{Uid, UidValidity};
+use crate::quota::Resource;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -200,7 +202,8 @@ fn other_servers_are_understood() {
     else {
         panic!()
     };
-    assert_eq!(spaces.personal, [(String::new(), Some('/')), ("#m".into(), None)]);
+    let of = |prefix: &str, delimiter| Namespace { prefix: prefix.into(), delimiter };
+    assert_eq!(spaces.personal, [of("", Some('/')), of("#m", None)]);
     assert!(spaces.others.is_empty() && spaces.shared.len() == 1);
     let Response::List(entry) = read("* LIST () \"\\\\\" Entw&APw-rfe") else { panic!() };
     assert_eq!((entry.delimiter, entry.name.0.as_str()), (Some('\\'), "Entwürfe"));
@@ -263,6 +266,64 @@ fn limits_end_the_connection_once() {
     }
 }
 
+#[test]
+fn rights_of_other_servers_are_read_without_the_virtual_ones() {
+    // RFC 4314 §2.1.1 and §3.
+    let of = |letters| Rights::parse(letters).unwrap();
+    let who = |name| Identifier::new(name).unwrap();
+    let inbox = || MailboxName("INBOX".into());
+    let entries = vec![(who("Fred"), of("rwipslxeta")), (who("-Fred"), of("wet"))];
+    let acl = |entries| Response::Acl { mailbox: inbox(), entries };
+    assert_eq!(read("* ACL inbox Fred rwipslxetad -Fred wetd "), acl(entries));
+    assert_eq!(read("* ACL \"INBOX\" anyone \"\""), acl(vec![(who("anyone"), Rights::NONE)]));
+    assert_eq!(read("* ACL INBOX"), acl(vec![]));
+    let optional = ["l", "r", "s", "w", "i", "p", "k", "x", "t", "e", "a"].map(of).to_vec();
+    assert_eq!(
+        read("* LISTRIGHTS INBOX anyone \"\" l r s w i p k x t e c d a 0 1 2 3 4 5 6 7 8 9"),
+        Response::ListRights {
+            mailbox: inbox(),
+            identifier: who("anyone"),
+            required: Rights::NONE,
+            optional
+        }
+    );
+    assert_eq!(
+        read("* MYRIGHTS INBOX rwiptsldaex"),
+        Response::MyRights { mailbox: inbox(), rights: of("rwiptslaex") }
+    );
+    for bad in ["ACL", "ACL x a", "ACL x a l b", "ACL x - l", "LISTRIGHTS x a", "MYRIGHTS x"] {
+        assert!(parse(format!("* {bad}").as_bytes()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn quotas_of_other_servers_are_read() {
+    // RFC 9208 §4.1.2.
+    let root = |name: &str| QuotaRoot(name.into());
+    let roots = vec![root("#user/alice"), root("!partition/sda4")];
+    let mailbox = MailboxName("INBOX".into());
+    assert_eq!(
+        read("* QUOTAROOT INBOX \"#user/alice\" \"!partition/sda4\""),
+        Response::QuotaRoots { mailbox, roots }
+    );
+    let usages = vec![ResourceUsage { resource: Resource::Storage, used: 10, limit: 512 }];
+    for line in [
+        "* QUOTA \"\" (STORAGE 10 512)",
+        "* QUOTA \"\" (storage 10 512 MESSAGE -1 1 X 1 9223372036854775808)",
+    ] {
+        assert_eq!(read(line), Response::Quota { root: root(""), usages: usages.clone() });
+    }
+    for bad in ["QUOTA", "QUOTA x", "QUOTA x NIL", "QUOTA x (STORAGE 1)", "QUOTAROOT"] {
+        assert!(parse(format!("* {bad}").as_bytes()).is_err(), "{bad}");
+    }
+}
+
+/// Some of the rights.
+fn some_rights() -> impl Strategy<Value = Rights> {
+    proptest::sample::subsequence(Rights::ALL.iter().collect::<Vec<_>>(), 0..=11)
+        .prop_map(|rights| rights.into_iter().fold(Rights::NONE, Rights::union))
+}
+
 /// The status response with this code, from our own side.
 fn status_with(code: &Code) -> Response {
     written(|out| encode::untagged(out, Status::Ok, Some(code), "x"))
@@ -318,11 +379,15 @@ fn names_and_results_that_are_written_come_back() {
         written(|o| encode::continuation_base64(o, b"a")),
         Response::Continue(b"YQ==".to_vec())
     );
-    let personal = vec![(String::new(), Some('/'))];
-    assert_eq!(
-        written(|o| encode::namespace(o, '/')),
-        Response::Namespace(Namespaces { personal, ..Namespaces::default() })
-    );
+    let of = |prefix: &str, delimiter| vec![Namespace { prefix: prefix.into(), delimiter }];
+    let shared = [of("Öffentlich/", Some('/')), of("#\"", None)].concat();
+    for all in [
+        Namespaces { personal: of("", Some('/')), ..Namespaces::default() },
+        Namespaces { personal: of("", Some('\\')), others: of("~", Some('/')), shared },
+        Namespaces::default(),
+    ] {
+        assert_eq!(written(|o| encode::namespaces(o, &all)), Response::Namespace(all));
+    }
     let fields = vec![(b"name".to_vec(), Some("é\"".as_bytes().to_vec()))];
     assert_eq!(written(|o| encode::id(o, &[("name", "é\"")])), Response::Id(Some(fields)));
     let numbers = Response::Search { numbers: vec![5, 1], mod_seq: Some(ModSeq::MAX) };
@@ -356,6 +421,55 @@ proptest! {
         let items = vec![(StatusItem::HighestModSeq, Some(i64::MAX as u64)), (StatusItem::AppendLimit, None)];
         let status = written(|out| encode::status(out, &name.0, &items));
         prop_assert_eq!(status, Response::MailboxStatus { mailbox: name, items });
+    }
+
+    #[test]
+    fn rights_that_are_written_come_back(
+        name in any::<String>(),
+        who in "[^\\p{C}]{1,20}",
+        rights in some_rights(),
+        ties in vec(0_usize..4, 11),
+    ) {
+        let name = name.replace(['\0', '\r', '\n'], "x");
+        let mailbox = MailboxName(crate::parse::canonical(name));
+        let identifier = Identifier::new(&format!("x{who}")).unwrap();
+        let entries = vec![(identifier.clone(), rights)];
+        let sent = entries.iter().map(|(identifier, rights)| (identifier, *rights));
+        let acl = written(|out| encode::acl(out, &mailbox.0, sent));
+        prop_assert_eq!(acl, Response::Acl { mailbox: mailbox.clone(), entries });
+        let mine = written(|out| encode::my_rights(out, &mailbox.0, rights));
+        prop_assert_eq!(mine, Response::MyRights { mailbox: mailbox.clone(), rights });
+        let mut optional = vec![Rights::NONE; 4];
+        for (right, tie) in Rights::ALL.without(rights).iter().zip(ties) {
+            optional[tie] = optional[tie].union(right);
+        }
+        let line = |out: &mut Vec<u8>| encode::list_rights(out, &mailbox.0, &identifier, rights, &optional);
+        let listed = written(line);
+        optional.retain(|set| !set.is_empty());
+        let expected = Response::ListRights { mailbox, identifier, required: rights, optional };
+        prop_assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn quotas_that_are_written_come_back(
+        name in any::<String>(),
+        roots in vec(vec(1_u8.., 0..12), 0..4),
+        numbers in vec((0..=i64::MAX as u64, 0..=i64::MAX as u64), 0..=4),
+    ) {
+        let name = name.replace(['\0', '\r', '\n'], "x");
+        let mailbox = MailboxName(crate::parse::canonical(name));
+        let roots: Vec<_> = roots.into_iter().map(QuotaRoot).collect();
+        let names = ["STORAGE", "MESSAGE", "MAILBOX", "X"];
+        let resources = names.map(|name| Resource::from_name(name.as_bytes()));
+        let usage = |(resource, (used, limit))| ResourceUsage { resource, used, limit };
+        let usages: Vec<_> = resources.into_iter().zip(numbers).map(usage).collect();
+        for root in &roots {
+            let quota = written(|out| encode::quota(out, root, &usages));
+            let expected = Response::Quota { root: root.clone(), usages: usages.clone() };
+            prop_assert_eq!(quota, expected);
+        }
+        let governing = written(|out| encode::quota_root(out, &mailbox.0, &roots));
+        prop_assert_eq!(governing, Response::QuotaRoots { mailbox, roots });
     }
 
     #[test]

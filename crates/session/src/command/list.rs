@@ -171,6 +171,9 @@ impl Session {
             encode::list(sink.buffer(), false, &["\\Noselect"], Some('/'), "", None);
             return Ok(Reply::ok("That is the delimiter"));
         }
+        if list.returns.contains(&ListReturn::MyRights) {
+            return Err(Refusal::bad("This server has no rights to return").into());
+        }
         let state = self.login()?.account.state();
         let wanted = Wanted::new(list, &state)?;
         let status = wanted.status_items();

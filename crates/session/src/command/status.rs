@@ -43,6 +43,7 @@ impl Session {
         let state = mailbox.state();
         let highest = if self.shared.has_mod_seqs() { state.highest_mod_seq().value() } else { 0 };
         let recent = || state.exists() - state.tree().count_up_to(mailbox.peek_recent());
+        let deleted_octets = || state.tree().iter_deleted().map(|(_, message)| message.size).sum();
         let value = |item: &StatusItem| match item {
             StatusItem::Messages => u64::from(state.exists()),
             StatusItem::Recent => u64::from(recent()),
@@ -50,6 +51,7 @@ impl Session {
             StatusItem::UidValidity => u64::from(state.uid_validity().value()),
             StatusItem::Unseen => u64::from(state.unseen()),
             StatusItem::Deleted => u64::from(state.deleted()),
+            StatusItem::DeletedStorage => deleted_octets(),
             StatusItem::Size => state.size(),
             // 0 where there are no mod-sequences [S-38].
             StatusItem::HighestModSeq => highest,

@@ -127,6 +127,16 @@ impl Session {
             | CommandBody::StartTls
             | CommandBody::Idle
             | CommandBody::Authenticate { .. } => Err(Refusal::bad("Out of place").into()),
+            CommandBody::SetAcl { .. }
+            | CommandBody::DeleteAcl { .. }
+            | CommandBody::GetAcl(_)
+            | CommandBody::ListRights { .. }
+            | CommandBody::MyRights(_)
+            | CommandBody::GetQuota(_)
+            | CommandBody::GetQuotaRoot(_)
+            | CommandBody::SetQuota { .. } => {
+                Err(Refusal::bad("This server has neither ACL nor QUOTA").into())
+            }
         }
     }
 
@@ -184,5 +194,13 @@ fn describe(body: &CommandBody) -> (&'static str, When) {
         CommandBody::Store(_) => ("STORE", When::Selected),
         CommandBody::Copy(_) => ("COPY", When::Selected),
         CommandBody::Move(_) => ("MOVE", When::Selected),
+        CommandBody::SetAcl { .. } => ("SETACL", When::AfterLogin),
+        CommandBody::DeleteAcl { .. } => ("DELETEACL", When::AfterLogin),
+        CommandBody::GetAcl(_) => ("GETACL", When::AfterLogin),
+        CommandBody::ListRights { .. } => ("LISTRIGHTS", When::AfterLogin),
+        CommandBody::MyRights(_) => ("MYRIGHTS", When::AfterLogin),
+        CommandBody::GetQuota(_) => ("GETQUOTA", When::AfterLogin),
+        CommandBody::GetQuotaRoot(_) => ("GETQUOTAROOT", When::AfterLogin),
+        CommandBody::SetQuota { .. } => ("SETQUOTA", When::AfterLogin),
     }
 }
