@@ -8,7 +8,7 @@
 
 use crate::change::Error;
 use crate::delta::decode_history;
-use crate::engine::{LogId, MailboxId};
+use crate::engine::{EngineError, LogId, MailboxId};
 use crate::store::Store;
 use imap::set::UidSet;
 
@@ -23,7 +23,8 @@ impl Store {
     }
 
     /// The UIDs of the set expunged with a mod-sequence greater than `after` [S-128]; `None` when what has been
-    /// forgotten may hold some of them [S-130, H6]. Memory follows the ranges of the answer, not the history.
+    /// forgotten may hold some of them [S-130, H6], and when more than `records_max` records would have to be
+    /// read. Memory follows the ranges of the answer, not the history.
     ///
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Unavailable`].
@@ -32,16 +33,25 @@ impl Store {
         mailbox: MailboxId,
         after: u64,
         within: UidSet,
+        records_max: usize,
     ) -> Result<Option<UidSet>, Error> {
         let store = self.clone();
         let read = move || {
-            let mut found = Gathered::default();
+            let (mut found, mut records) = (Gathered::default(), 0);
             let add = &mut |_, octets: &[u8]| {
+                records += 1;
+                if records > records_max {
+                    // Only to end the reading: it is seen by the count below.
+                    return Err(EngineError::Behind);
+                }
                 found.add(&decode_history(octets)?.intersection(&within));
                 Ok(())
             };
-            let forgotten = store.engine().history(LogId::from(mailbox), after, add)?;
-            Ok((forgotten <= after).then(|| found.set()))
+            let read = store.engine().history(LogId::from(mailbox), after, add);
+            if records > records_max {
+                return Ok(None);
+            }
+            Ok((read? <= after).then(|| found.set()))
         };
         self.blocking(read).await
     }

@@ -16,6 +16,11 @@ use imap::number::SeqNum;
 use imap::set::UidSet;
 use std::sync::Arc;
 
+/// Records of history that are read to tell a client exactly what vanished, or as many as there are messages if
+/// that is more. To name all that are not there costs no more than the gaps between the messages: whoever has
+/// missed still more expunges is told that, as if they had been forgotten.
+const RECORDS_MAX: usize = 65_536;
+
 /// The UID up to which the client knows every expunge: that of the last pair of the leading run that still
 /// matches (RFC 7162 §3.2.5.2) [S-124]. A number beyond EXISTS is a mismatch, not an error [S-125].
 ///
@@ -128,11 +133,15 @@ impl Session {
             Some(since) if within.is_empty() || since >= view.state().highest_mod_seq().value() => {
                 return Ok(());
             }
-            Some(since) => store.expunged_since(view.mailbox.id(), since, within.clone()).await?,
+            Some(since) => {
+                let records_max = RECORDS_MAX.max(view.exists() as usize);
+                let id = view.mailbox.id();
+                store.expunged_since(id, since, within.clone(), records_max).await?
+            }
             None => Some(within.clone()),
         };
         let expunged = expunged.unwrap_or_else(|| {
-            // Some of it was forgotten: all that are not there [S-130, H6].
+            // Some of it was forgotten, or is too much to read: all that are not there [S-130, H6].
             self.shared.observer.count(Event::ResyncFallback);
             within
         });
