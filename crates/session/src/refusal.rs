@@ -53,6 +53,11 @@ impl Refusal {
         Self::no("The mailbox was opened with EXAMINE and cannot be changed")
     }
 
+    /// NO because of the mailbox's access control list.
+    pub(crate) fn no_permission() -> Self {
+        Self::coded(Code::NoPerm, "The mailbox's access control list does not allow this")
+    }
+
     /// The same refusal for a command that names where messages should go: a mailbox that is not there is
     /// one that the client may create (RFC 3501 §6.3.11, §6.4.7).
     pub(crate) fn for_target(self) -> Self {
@@ -71,6 +76,8 @@ impl From<store::Error> for Refusal {
             Error::AlreadyExists => Self::coded(Code::AlreadyExists, "The mailbox exists already"),
             Error::Full(why) | Error::Unavailable(why) => Self::coded(Code::Unavailable, why),
             Error::Limit(what) => Self::coded(Code::Limit, what),
+            Error::OverQuota(what) => Self::coded(Code::OverQuota, what),
+            Error::NoPermission => Self::no_permission(),
             Error::Cannot(what) => Self::coded(Code::Cannot, what),
             Error::HasChildren => Self::coded(
                 Code::HasChildren,

@@ -10,12 +10,17 @@
 //! # Standards
 //! RFC 3501 §6.3.3–§6.3.9, RFC 6154 (special uses).
 
+use crate::acl::{Acl, Grantee};
 use crate::codec::{Reader, Writer};
 use crate::delta::{uid_validity, version};
+use crate::directory::{Directory, GrantKey};
 use crate::engine::{AccountId, EngineError, MailboxId};
+use crate::quota::Quota;
+use imap::acl::{Rights, RightsChange};
 use imap::number::UidValidity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// The hierarchy delimiter.
 pub const DELIMITER: char = '/';
@@ -100,6 +105,8 @@ pub struct MailboxEntry {
     pub uid_validity: UidValidity,
     /// Its special uses.
     pub special_use: Vec<SpecialUse>,
+    /// The mailbox's own entries, here so that listing names need not open mailboxes.
+    pub acl: Arc<Acl>,
 }
 
 /// An account at one instant.
@@ -112,9 +119,11 @@ pub struct AccountState {
     pub(crate) next_uid_validity: u32,
     names: BTreeMap<String, MailboxEntry>,
     subscriptions: BTreeSet<String>,
+    pub(crate) quota: Quota,
+    pub(crate) directory: Arc<Directory>,
 }
 
-/// A change that a user asks for.
+/// A change that a user or the administrator asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AccountChange {
     /// CREATE; superiors appear by themselves.
@@ -146,6 +155,39 @@ pub enum AccountChange {
         /// The name.
         name: String,
     },
+    /// SETACL and DELETEACL.
+    SetAcl {
+        /// The mailbox's name.
+        name: String,
+        /// Whom the entry is about.
+        grantee: Grantee,
+        /// Whether it is the entry that takes rights away.
+        negative: bool,
+        /// What becomes of the rights.
+        rights: RightsChange,
+        /// The owner's name, by which others will find the account; nothing for [`AccountId::SHARED`].
+        owner: String,
+    },
+    /// Makes `\Seen` each user's own, or everybody's again. UIDVALIDITY changes when this does.
+    SetPrivateSeen {
+        /// The mailbox's name.
+        name: String,
+        /// Whether each user has their own.
+        private: bool,
+    },
+    /// Replaces the limits.
+    SetQuota(Quota),
+    /// Puts a user into a group, or takes them out; of [`AccountId::SHARED`] only.
+    SetMember {
+        /// The group, without `$`.
+        group: String,
+        /// The user.
+        account: AccountId,
+        /// The user's name.
+        name: String,
+        /// Whether the user belongs to it.
+        member: bool,
+    },
 }
 
 /// What is stored of a change.
@@ -157,6 +199,12 @@ pub(crate) enum AccountDelta {
     Rename { from: String, to: String },
     Subscribe { name: String },
     Unsubscribe { name: String },
+    Acl { name: String, acl: Acl },
+    Revalidate { name: String, uid_validity: UidValidity },
+    Quota(Quota),
+    Member { group: String, account: AccountId, name: String, member: bool },
+    Grant { key: GrantKey, owner: AccountId, name: String, given: bool },
+    Forget { account: AccountId },
 }
 
 impl AccountState {
@@ -169,6 +217,8 @@ impl AccountState {
             next_uid_validity: 1,
             names: BTreeMap::new(),
             subscriptions: BTreeSet::new(),
+            quota: Quota::default(),
+            directory: Arc::default(),
         }
     }
 
@@ -206,6 +256,45 @@ impl AccountState {
         self.subscriptions.iter().map(String::as_str)
     }
 
+    /// The limits.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// Groups, and who shares with whom: of [`AccountId::SHARED`].
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// What this user may do with the mailbox of this name; everything for the account's own user.
+    #[must_use]
+    pub fn rights(&self, name: &str, user: AccountId, directory: &Directory) -> Rights {
+        if user == self.id {
+            return Rights::ALL;
+        }
+        self.names.get(name).map_or(Rights::NONE, |entry| entry.acl.rights(user, directory))
+    }
+
+    /// The nearest mailbox above the name (RFC 4314 §4, CREATE).
+    #[must_use]
+    pub fn parent<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let mut rest = name;
+        while let Some((superior, _)) = rest.rsplit_once(DELIMITER) {
+            if self.names.get(superior).is_some_and(|entry| entry.id.is_some()) {
+                return Some(superior);
+            }
+            rest = superior;
+        }
+        None
+    }
+
+    /// By what others find this account in the directory.
+    pub(crate) fn grants(&self) -> BTreeSet<GrantKey> {
+        self.names.values().flat_map(|entry| entry.acl.grantees()).map(GrantKey::from).collect()
+    }
+
     /// Whether the name has inferiors.
     #[must_use]
     pub fn has_children(&self, name: &str) -> bool {
@@ -231,8 +320,8 @@ impl AccountState {
                 next.next_uid_validity =
                     next.next_uid_validity.max(uid_validity.value().saturating_add(1));
                 let id = Some(MailboxId { account: self.id, number: *number });
-                let special_use = special_use.clone();
-                next.put(name, MailboxEntry { id, uid_validity: *uid_validity, special_use });
+                let (special_use, acl) = (special_use.clone(), Arc::default());
+                next.put(name, MailboxEntry { id, uid_validity: *uid_validity, special_use, acl });
             }
             AccountDelta::Delete { name } => {
                 next.take(name);
@@ -243,6 +332,22 @@ impl AccountState {
             }
             AccountDelta::Unsubscribe { name } => {
                 next.subscriptions.remove(name);
+            }
+            AccountDelta::Acl { name, acl } => {
+                let acl = Arc::new(acl.clone());
+                next.names.get_mut(name).into_iter().for_each(|entry| entry.acl = Arc::clone(&acl));
+            }
+            AccountDelta::Revalidate { name, uid_validity } => {
+                next.next_uid_validity =
+                    next.next_uid_validity.max(uid_validity.value().saturating_add(1));
+                let entry = next.names.get_mut(name);
+                entry.into_iter().for_each(|entry| entry.uid_validity = *uid_validity);
+            }
+            AccountDelta::Quota(quota) => next.quota = *quota,
+            AccountDelta::Member { .. }
+            | AccountDelta::Grant { .. }
+            | AccountDelta::Forget { .. } => {
+                next.directory = Arc::new(delta.on(next.directory.as_ref().clone()));
             }
         }
         next
@@ -294,7 +399,7 @@ impl AccountState {
     /// The state as one page.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.byte(1);
+        w.byte(PAGE_VERSION);
         w.number(self.seq);
         w.number(u64::from(self.next_number));
         w.number(u64::from(self.next_uid_validity));
@@ -305,13 +410,26 @@ impl AccountState {
         }
         w.number(self.subscriptions.len() as u64);
         self.subscriptions.iter().for_each(|name| w.text(name));
+        let shared = || self.names.iter().filter(|(_, entry)| !entry.acl.is_empty());
+        w.number(shared().count() as u64);
+        for (name, entry) in shared() {
+            w.text(name);
+            entry.acl.encode(&mut w);
+        }
+        self.quota.encode(&mut w);
+        self.directory.encode(&mut w);
         w.out
     }
 
     /// Reads what [`AccountState::encode`] wrote.
     pub(crate) fn decode(id: AccountId, octets: &[u8]) -> Result<Self, EngineError> {
         let mut r = Reader::new(octets);
-        version(&mut r)?;
+        let format = r.byte()?;
+        if format > PAGE_VERSION {
+            return Err(EngineError::Damaged(format!(
+                "an account's page has format {format}, this program knows {PAGE_VERSION}: use a newer release"
+            )));
+        }
         let mut state = Self::unborn(id);
         state.seq = r.number()?;
         state.next_number = r.number_32()?;
@@ -319,10 +437,19 @@ impl AccountState {
         for _ in 0..r.count()? {
             let (name, number, uid_validity, special_use) = read_mailbox(&mut r)?;
             let id = Some(MailboxId { account: id, number });
-            state.put(&name, MailboxEntry { id, uid_validity, special_use });
+            let acl = Arc::default();
+            state.put(&name, MailboxEntry { id, uid_validity, special_use, acl });
         }
         for _ in 0..r.count()? {
             state.subscriptions.insert(r.text()?.to_owned());
+        }
+        if format >= 2 {
+            for _ in 0..r.count()? {
+                let (name, acl) = (r.text()?, Arc::new(Acl::decode(&mut r)?));
+                state.names.get_mut(name).into_iter().for_each(|e| e.acl = Arc::clone(&acl));
+            }
+            state.quota = Quota::decode(&mut r)?;
+            state.directory = Arc::new(Directory::decode(&mut r)?);
         }
         r.end()?;
         Ok(state)
@@ -330,8 +457,16 @@ impl AccountState {
 }
 
 fn no_mailbox() -> MailboxEntry {
-    MailboxEntry { id: None, uid_validity: UidValidity::MIN, special_use: Vec::new() }
+    MailboxEntry {
+        id: None,
+        uid_validity: UidValidity::MIN,
+        special_use: Vec::new(),
+        acl: Arc::default(),
+    }
 }
+
+/// Pages of format 1 end after the subscriptions.
+const PAGE_VERSION: u8 = 2;
 
 fn write_mailbox(
     w: &mut Writer,
@@ -356,6 +491,22 @@ fn read_mailbox(
 }
 
 impl AccountDelta {
+    /// The directory after this, if it is about the directory.
+    fn on(&self, directory: Directory) -> Directory {
+        match self {
+            Self::Member { group, account, name, member: true } => {
+                directory.with_member(group, *account, name)
+            }
+            Self::Member { group, account, .. } => directory.without_member(group, *account),
+            Self::Grant { key, owner, name, given: true } => {
+                directory.with_grant(key, *owner, name)
+            }
+            Self::Grant { key, owner, .. } => directory.without_grant(key, *owner),
+            Self::Forget { account } => directory.without_account(*account),
+            _ => directory,
+        }
+    }
+
     /// The stored form.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
@@ -386,6 +537,38 @@ impl AccountDelta {
                 w.byte(6);
                 w.text(name);
             }
+            Self::Acl { name, acl } => {
+                w.byte(7);
+                w.text(name);
+                acl.encode(&mut w);
+            }
+            Self::Revalidate { name, uid_validity } => {
+                w.byte(8);
+                w.text(name);
+                w.number(u64::from(uid_validity.value()));
+            }
+            Self::Quota(quota) => {
+                w.byte(9);
+                quota.encode(&mut w);
+            }
+            Self::Member { group, account, name, member } => {
+                w.byte(10);
+                w.text(group);
+                w.number(account.0);
+                w.text(name);
+                w.byte(u8::from(*member));
+            }
+            Self::Grant { key, owner, name, given } => {
+                w.byte(11);
+                key.encode(&mut w);
+                w.number(owner.0);
+                w.text(name);
+                w.byte(u8::from(*given));
+            }
+            Self::Forget { account } => {
+                w.byte(12);
+                w.number(account.0);
+            }
         }
         w.out
     }
@@ -395,17 +578,33 @@ impl AccountDelta {
         let mut r = Reader::new(octets);
         version(&mut r)?;
         let kind = r.byte()?;
-        let mut text = || r.text().map(str::to_owned);
+        let text = |r: &mut Reader<'_>| r.text().map(str::to_owned);
         let delta = match kind {
             1 => Self::Begin { uid_validity: r.number_32()? },
             2 => {
                 let (name, number, uid_validity, special_use) = read_mailbox(&mut r)?;
                 Self::Create { name, number, uid_validity, special_use }
             }
-            3 => Self::Delete { name: text()? },
-            4 => Self::Rename { from: text()?, to: text()? },
-            5 => Self::Subscribe { name: text()? },
-            6 => Self::Unsubscribe { name: text()? },
+            3 => Self::Delete { name: text(&mut r)? },
+            4 => Self::Rename { from: text(&mut r)?, to: text(&mut r)? },
+            5 => Self::Subscribe { name: text(&mut r)? },
+            6 => Self::Unsubscribe { name: text(&mut r)? },
+            7 => Self::Acl { name: text(&mut r)?, acl: Acl::decode(&mut r)? },
+            8 => Self::Revalidate { name: text(&mut r)?, uid_validity: uid_validity(&mut r)? },
+            9 => Self::Quota(Quota::decode(&mut r)?),
+            10 => Self::Member {
+                group: text(&mut r)?,
+                account: AccountId(r.number()?),
+                name: text(&mut r)?,
+                member: r.byte()? != 0,
+            },
+            11 => Self::Grant {
+                key: GrantKey::decode(&mut r)?,
+                owner: AccountId(r.number()?),
+                name: text(&mut r)?,
+                given: r.byte()? != 0,
+            },
+            12 => Self::Forget { account: AccountId(r.number()?) },
             other => return Err(EngineError::Damaged(format!("unknown account change {other}"))),
         };
         r.end()?;

@@ -17,8 +17,8 @@ pub(crate) use work::RENAMED;
 
 use crate::change::{Change, Error, Outcome};
 use crate::engine::{AccountId, AccountRow, Commit, Engine, EngineError, Fold};
+use crate::mailbox::MailboxState;
 use crate::open::{OpenAccount, OpenMailbox};
-use crate::tree::Tree;
 use futures_channel::oneshot;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,35 +26,27 @@ use work::Work;
 
 /// What a job asks for.
 pub(crate) enum Task {
-    Change(Change),
+    Change {
+        change: Change,
+        /// The user who asks; `None` for delivery and administration.
+        by: Option<AccountId>,
+    },
     /// A new account, with its INBOX.
-    CreateAccount {
-        name: String,
-        row: AccountRow,
-        uid_validity: u32,
-    },
+    CreateAccount { name: String, row: AccountRow, uid_validity: u32 },
     /// A new record in an account's row.
-    UpdateAccount {
-        name: String,
-        record: Vec<u8>,
-    },
+    UpdateAccount { name: String, record: Vec<u8> },
     /// The end of an account whose mailboxes are all open here.
-    DeleteAccount {
-        name: String,
-        id: AccountId,
-    },
+    DeleteAccount { name: String, id: AccountId },
     /// Pages that replace deltas.
-    Fold {
-        fold: Fold,
-        tree: Option<Tree>,
-    },
+    Fold { fold: Fold, state: Option<Arc<MailboxState>> },
 }
 
 /// A task with everything it needs in memory, and where the answer goes.
 pub(crate) struct Job {
     pub(crate) task: Task,
     pub(crate) mailboxes: Vec<Arc<OpenMailbox>>,
-    pub(crate) account: Option<Arc<OpenAccount>>,
+    /// The accounts whose names, quota or usage it is about, and [`AccountId::SHARED`] for the directory.
+    pub(crate) accounts: Vec<Arc<OpenAccount>>,
     pub(crate) reply: oneshot::Sender<Result<Outcome, Error>>,
 }
 
@@ -132,6 +124,7 @@ impl Batcher {
         for job in jobs {
             work.apply(job, engine);
         }
+        work.finish();
         Some(Batch { work })
     }
 

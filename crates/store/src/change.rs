@@ -177,6 +177,10 @@ pub enum Error {
     Cannot(&'static str),
     /// A limit was met; nothing was done.
     Limit(&'static str),
+    /// The access control list does not allow it; nothing was done.
+    NoPermission,
+    /// A limit of the account's quota was met; nothing was done.
+    OverQuota(&'static str),
     /// The disk is full; nothing was done.
     Full(String),
     /// A write or sync failed and the outcome is unknown: end the connection, never answer NO [H1].
@@ -197,7 +201,10 @@ impl fmt::Display for Error {
             Self::HasChildren => {
                 f.write_str("the name has inferior names and is no mailbox itself")
             }
-            Self::Cannot(why) | Self::Limit(why) => f.write_str(why),
+            Self::Cannot(why) | Self::Limit(why) | Self::OverQuota(why) => f.write_str(why),
+            Self::NoPermission => {
+                f.write_str("the mailbox's access control list does not allow this: MYRIGHTS tells")
+            }
             Self::Full(why) => {
                 write!(f, "nothing was stored: {why}; free some space and try again")
             }

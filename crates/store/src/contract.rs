@@ -55,7 +55,7 @@ fn appends(appends: Vec<Append>) -> Commit {
     Commit { appends, ..Commit::default() }
 }
 
-fn fold(log: LogId, seq: u64, pages: &[(u32, &[u8])], removed: &[u32]) -> Commit {
+fn fold(log: LogId, seq: u64, pages: &[(u64, &[u8])], removed: &[u64]) -> Commit {
     let pages = pages.iter().map(|(key, octets)| (*key, octets.to_vec())).collect();
     let fold = Fold { log, seq, pages, removed: removed.to_vec() };
     Commit { folds: vec![fold], ..Commit::default() }

@@ -3,10 +3,12 @@
 //! Flag changes are kept as "these UIDs: set this, clear that", so ten thousand messages cost tens of octets,
 //! and the log of deltas is the mailbox's history.
 
+use crate::acl::Acl;
 use crate::codec::{Reader, Writer};
-use crate::engine::{BodyId, EngineError};
+use crate::engine::{AccountId, BodyId, EngineError};
 use crate::flags::{FlagBit, FlagSet};
 use crate::message::{Item, Items, Message};
+use crate::private::MarkRun;
 use imap::command::DateTime;
 use imap::flag::Keyword;
 use imap::number::{ModSeq, UidValidity};
@@ -33,14 +35,20 @@ pub(crate) struct Delta {
     pub(crate) uid_next: u32,
     /// UIDs up to here are not `\Recent`.
     pub(crate) recent: u32,
-    /// Set by the first delta of a mailbox.
+    /// Set by the first delta of a mailbox, and when what clients know of it no longer holds.
     pub(crate) uid_validity: Option<UidValidity>,
     /// A change of the setting `conflicts`.
     pub(crate) conflicts_by_message: Option<bool>,
+    /// The new access control list.
+    pub(crate) acl: Option<Acl>,
+    /// `\Seen` becomes each user's own, or everybody's.
+    pub(crate) private_seen: Option<bool>,
     /// Keywords new to the mailbox, in the order of their bits.
     pub(crate) keywords: Vec<Keyword>,
     /// Flag changes.
     pub(crate) flags: Vec<FlagRun>,
+    /// `\Seen` of single users.
+    pub(crate) marks: Vec<MarkRun>,
     /// Messages expunged.
     pub(crate) expunged: UidSet,
     /// Messages that arrive, by UID.
@@ -54,6 +62,9 @@ const KEYWORD: u8 = 3;
 const FLAGS: u8 = 4;
 const EXPUNGED: u8 = 5;
 const ARRIVAL: u8 = 6;
+const ACL: u8 = 7;
+const PRIVATE_SEEN: u8 = 8;
+const MARKS: u8 = 9;
 
 impl Delta {
     /// A delta that changes nothing yet.
@@ -64,11 +75,23 @@ impl Delta {
             recent,
             uid_validity: None,
             conflicts_by_message: None,
+            acl: None,
+            private_seen: None,
             keywords: Vec::new(),
             flags: Vec::new(),
+            marks: Vec::new(),
             expunged: UidSet::new(),
             arrivals: Vec::new(),
         }
+    }
+
+    /// Whether it concerns nobody but those who marked messages for themselves.
+    pub(crate) fn is_private(&self) -> bool {
+        let nothing_else = || Self {
+            marks: self.marks.clone(),
+            ..Self::new(self.mod_seq, self.uid_next, self.recent)
+        };
+        !self.marks.is_empty() && *self == nothing_else()
     }
 
     /// The stored form.
@@ -86,6 +109,14 @@ impl Delta {
             w.byte(CONFLICTS);
             w.byte(u8::from(value));
         }
+        if let Some(acl) = &self.acl {
+            w.byte(ACL);
+            acl.encode(&mut w);
+        }
+        if let Some(value) = self.private_seen {
+            w.byte(PRIVATE_SEEN);
+            w.byte(u8::from(value));
+        }
         for keyword in &self.keywords {
             w.byte(KEYWORD);
             w.text(keyword.as_str());
@@ -94,6 +125,12 @@ impl Delta {
             w.byte(FLAGS);
             w.flags(run.set);
             w.flags(run.clear);
+            w.set(&run.uids);
+        }
+        for run in &self.marks {
+            w.byte(MARKS);
+            w.number(run.user.0);
+            w.byte(u8::from(run.seen));
             w.set(&run.uids);
         }
         if !self.expunged.is_empty() {
@@ -120,6 +157,12 @@ impl Delta {
                 FLAGS => {
                     let (set, clear) = (r.flags()?, r.flags()?);
                     delta.flags.push(FlagRun { set, clear, uids: r.set()? });
+                }
+                ACL => delta.acl = Some(Acl::decode(&mut r)?),
+                PRIVATE_SEEN => delta.private_seen = Some(r.byte()? != 0),
+                MARKS => {
+                    let (user, seen) = (AccountId(r.number()?), r.byte()? != 0);
+                    delta.marks.push(MarkRun { user, seen, uids: r.set()? });
                 }
                 EXPUNGED => delta.expunged = r.set()?,
                 ARRIVAL => delta.arrivals.push(read_message(&mut r)?),

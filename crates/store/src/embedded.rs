@@ -11,6 +11,7 @@
 mod checkpoint;
 pub(crate) mod directory;
 mod health;
+mod migrate;
 mod read;
 mod schema;
 mod write;
@@ -30,6 +31,7 @@ use read::{Readers, read_error};
 use crate::engine::{
     AccountId, AccountRow, BodyId, BodyRow, Commit, Engine, EngineError, LogHead, LogId, Visit,
 };
+use crate::quota::Usage;
 
 /// The engine on one SQLite database. What holds the directory's lock is dropped last.
 #[derive(Debug)]
@@ -213,6 +215,10 @@ impl Engine for Embedded {
 
     fn accounts(&self) -> Result<Vec<(String, AccountRow)>, EngineError> {
         self.readers.with(|reader| read::accounts(reader).map_err(read_error))
+    }
+
+    fn usage(&self, account: AccountId) -> Result<Usage, EngineError> {
+        self.readers.with(|reader| read::usage(reader, account).map_err(read_error))
     }
 
     fn next_account(&self) -> Result<AccountId, EngineError> {

@@ -10,12 +10,19 @@
 //! - After [`EngineError::Broken`] the engine refuses every further write.
 //! - Reads see only committed batches, each whole.
 
+use crate::quota::{Usage, UsageChange};
 use std::fmt;
 use std::ops::Range;
 
 /// An account's number: never used again for another account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AccountId(pub u64);
+
+impl AccountId {
+    /// The account that no user has: the mailboxes below `Shared/` belong to it, and in its state stand the groups
+    /// and who shares with whom. Users' accounts begin at 1.
+    pub const SHARED: Self = Self(0);
+}
 
 /// A mailbox: its owner's account and its number there, from 1; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -96,10 +103,10 @@ pub struct Fold {
     pub log: LogId,
     /// The number of the last delta that the pages contain.
     pub seq: u64,
-    /// Pages written anew, by key.
-    pub pages: Vec<(u32, Vec<u8>)>,
+    /// Pages written anew, by key, below 2^63.
+    pub pages: Vec<(u64, Vec<u8>)>,
     /// Pages that are no more.
-    pub removed: Vec<u32>,
+    pub removed: Vec<u64>,
 }
 
 /// What one commit makes durable.
@@ -116,7 +123,9 @@ pub struct Commit {
     pub dropped: Vec<LogId>,
     /// Folds.
     pub folds: Vec<Fold>,
-    /// Account rows: `None` removes the account row and all its logs.
+    /// What each account's usage grows or shrinks by; an account has none before the first.
+    pub usage: Vec<(AccountId, UsageChange)>,
+    /// Account rows: `None` removes the account row, its usage and all its logs.
     pub accounts: Vec<(String, Option<AccountRow>)>,
     /// Seconds since 1970, for the grace period of unreferenced bodies and the age of history only.
     pub now: i64,
@@ -263,6 +272,12 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// As [`Engine::head`].
     fn accounts(&self) -> Result<Vec<(String, AccountRow)>, EngineError>;
+
+    /// What the account has stored: all [`Commit::usage`] of it together.
+    ///
+    /// # Errors
+    /// As [`Engine::head`].
+    fn usage(&self, account: AccountId) -> Result<Usage, EngineError>;
 
     /// A number for a new account, never given out before.
     ///

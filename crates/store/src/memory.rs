@@ -20,6 +20,7 @@ use crate::engine::{
     AccountId, AccountRow, Append, BodyId, BodyRow, Commit, Engine, EngineError, Fold, LogHead,
     LogId, Visit,
 };
+use crate::quota::Usage;
 use crate::rules;
 
 /// What becomes in a crash of something that was written but not yet durable.
@@ -139,7 +140,7 @@ impl Engine for Memory {
     ) -> Result<Option<LogHead>, EngineError> {
         let Some(log) = self.log(log) else { return Ok(None) };
         for (key, octets) in &log.pages {
-            page(u64::from(*key), octets)?;
+            page(*key, octets)?;
         }
         for (seq, octets) in &log.deltas {
             delta(*seq, octets)?;
@@ -209,6 +210,10 @@ impl Engine for Memory {
         Ok(inner.state.accounts.iter().map(|(name, row)| (name.clone(), row.clone())).collect())
     }
 
+    fn usage(&self, account: AccountId) -> Result<Usage, EngineError> {
+        Ok(self.lock().state.usage.get(&account).copied().unwrap_or_default())
+    }
+
     fn next_account(&self) -> Result<AccountId, EngineError> {
         let mut inner = self.lock();
         inner.writable()?;
@@ -229,6 +234,7 @@ struct State {
     logs: BTreeMap<LogId, Arc<Log>>,
     bodies: BTreeMap<BodyId, Body>,
     accounts: BTreeMap<String, AccountRow>,
+    usage: BTreeMap<AccountId, Usage>,
     body_max: u64,
     account_max: u64,
 }
@@ -238,7 +244,7 @@ struct State {
 struct Log {
     head: LogHead,
     deltas: BTreeMap<u64, Arc<[u8]>>,
-    pages: BTreeMap<u32, Arc<[u8]>>,
+    pages: BTreeMap<u64, Arc<[u8]>>,
     history: BTreeMap<u64, Record>,
     /// Up to where history was forgotten.
     forgotten: u64,
@@ -326,6 +332,10 @@ impl State {
         for log in &commit.dropped {
             self.logs.remove(log);
         }
+        for (account, change) in &commit.usage {
+            let usage = self.usage.entry(*account).or_default();
+            *usage = usage.after(*change);
+        }
         for (name, row) in &commit.accounts {
             self.set_account(name, row.as_ref());
         }
@@ -337,6 +347,7 @@ impl State {
             self.accounts.insert(name.to_owned(), row.clone());
         } else if let Some(row) = self.accounts.remove(name) {
             self.logs.retain(|log, _| log.account != row.id);
+            self.usage.remove(&row.id);
         }
     }
 }

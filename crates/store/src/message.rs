@@ -111,6 +111,17 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The message with this item instead of its own, and a mod-sequence no lower.
+    #[must_use]
+    pub(crate) fn with_item(&self, bit: FlagBit, mod_seq: ModSeq) -> Self {
+        let mut items = self.items.as_deref().cloned().unwrap_or_default();
+        items.list.retain(|item| item.bit != bit);
+        items.list.push(Item { bit, mod_seq });
+        Self { mod_seq: self.mod_seq.max(mod_seq), items: Some(Arc::new(items)), ..self.clone() }
+    }
+}
+
 /// Folds the oldest keywords away until the limit holds, cleared ones first.
 fn fold(items: &mut Items, flags: FlagSet) {
     while items.list.len() > ITEMS_MAX {

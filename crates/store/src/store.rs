@@ -11,7 +11,8 @@ use crate::account::AccountChange;
 use crate::batch::{Batcher, Job, RENAMED, Task};
 use crate::change::{Change, Error, Outcome};
 use crate::engine::{AccountId, AccountRow, BodyId, BodyRef, BodyStore, Engine, Fold, MailboxId};
-use crate::open::{Account, Mailbox, OpenMailbox};
+use crate::mailbox::MailboxState;
+use crate::open::{Account, Mailbox, OpenAccount, OpenMailbox};
 use crate::receive::{Body, Receiver};
 use crate::registry::Registry;
 use futures_channel::oneshot;
@@ -19,7 +20,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,8 @@ struct Inner {
     options: Options,
     batcher: Batcher,
     registry: Registry,
+    /// The account of [`AccountId::SHARED`], once it was needed.
+    directory: OnceLock<Arc<OpenAccount>>,
 }
 
 /// A handle on the store; clones are the same store.
@@ -197,7 +200,9 @@ impl Store {
         options: Options,
     ) -> (Self, Committer) {
         let (batcher, registry) = (Batcher::new(), Registry::new(options.mailboxes_kept_max));
-        let inner = Inner { engine, bodies, executor, clock, options, batcher, registry };
+        let directory = OnceLock::new();
+        let inner =
+            Inner { engine, bodies, executor, clock, options, batcher, registry, directory };
         let store = Self { inner: Arc::new(inner) };
         (store.clone(), Committer { store })
     }
@@ -276,74 +281,135 @@ impl Store {
         self.blocking(load).await.map(Account)
     }
 
-    /// The mailbox, read into memory if it is not there.
+    /// The mailbox as it is for nobody in particular, read into memory if it is not there.
     ///
     /// # Errors
     /// [`Error::NonExistent`], [`Error::Damaged`] or [`Error::Unavailable`].
     pub async fn mailbox(&self, id: MailboxId) -> Result<Mailbox, Error> {
+        self.open_mailbox(id).await.map(|open| Mailbox { open, user: None })
+    }
+
+    /// The mailbox as this user sees it.
+    ///
+    /// # Errors
+    /// As [`Store::mailbox`].
+    pub async fn mailbox_of(&self, id: MailboxId, user: AccountId) -> Result<Mailbox, Error> {
+        self.open_mailbox(id).await.map(|open| Mailbox { open, user: Some(user) })
+    }
+
+    async fn open_mailbox(&self, id: MailboxId) -> Result<Arc<OpenMailbox>, Error> {
         if let Some(open) = self.inner.registry.mailbox(id) {
-            return Ok(Mailbox(open));
+            return Ok(open);
         }
         let store = self.clone();
         let keywords_max = self.inner.options.keywords_max;
         let load = move || store.inner.registry.load_mailbox(store.engine(), id, keywords_max);
-        self.blocking(load).await.map(Mailbox)
+        self.blocking(load).await
     }
 
-    /// Submits a change. Changes of mailboxes that are in memory are queued at once, in the order of the
-    /// calls; others once they have been read.
+    /// The account of [`AccountId::SHARED`]: groups, grants and the mailboxes below `Shared/`. It stays in memory.
+    ///
+    /// # Errors
+    /// As [`Store::account`].
+    pub async fn directory(&self) -> Result<Account, Error> {
+        match self.inner.directory.get() {
+            Some(open) => Ok(Account(Arc::clone(open))),
+            None => {
+                let store = self.clone();
+                self.blocking(move || store.load_directory()).await.map(Account)
+            }
+        }
+    }
+
+    /// Blocks when it is not in memory.
+    fn load_directory(&self) -> Result<Arc<OpenAccount>, Error> {
+        if let Some(open) = self.inner.directory.get() {
+            return Ok(Arc::clone(open));
+        }
+        let open = self.inner.registry.load_account(self.engine(), AccountId::SHARED)?;
+        Ok(Arc::clone(self.inner.directory.get_or_init(|| open)))
+    }
+
+    /// Submits a change for delivery or administration: rights are not tested, nothing is private. See
+    /// [`Store::submit_by`].
     pub fn submit(&self, change: Change) -> Pending {
+        self.submit_job(change, None)
+    }
+
+    /// Submits a change on behalf of a user, whose rights are tested against the state that the change is
+    /// applied to. Changes of mailboxes that are in memory are queued at once, in the order of the calls; others
+    /// once they have been read.
+    pub fn submit_by(&self, user: AccountId, change: Change) -> Pending {
+        self.submit_job(change, Some(user))
+    }
+
+    fn submit_job(&self, change: Change, by: Option<AccountId>) -> Pending {
         let (reply, receive) = oneshot::channel();
-        let ids = mailboxes_of(&change);
-        let open: Vec<_> = ids.iter().filter_map(|id| self.inner.registry.mailbox(*id)).collect();
-        let account = match &change {
-            Change::Account { account, .. } => Some(*account),
-            _ => None,
-        };
-        if open.len() == ids.len() && account.is_none() {
-            let job = Job { task: Task::Change(change), mailboxes: open, account: None, reply };
-            self.inner.batcher.submit(job);
-        } else {
-            let store = self.clone();
-            self.inner
-                .executor
-                .run(Box::new(move || store.submit_closed(change, &ids, account, reply)));
+        match self.in_memory(&change) {
+            Some((mailboxes, accounts)) => {
+                let task = Task::Change { change, by };
+                self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
+            }
+            None => {
+                let store = self.clone();
+                self.inner.executor.run(Box::new(move || store.submit_closed(change, by, reply)));
+            }
         }
         Pending { reply: receive }
+    }
+
+    /// What the change needs, if all of it is in memory; the names that an account change is about are read
+    /// where that may block.
+    fn in_memory(&self, change: &Change) -> Option<Needed> {
+        if matches!(change, Change::Account { .. }) {
+            return None;
+        }
+        let directory = Arc::clone(self.inner.directory.get()?);
+        let ids = mailboxes_of(change);
+        let mailboxes: Option<_> = ids.iter().map(|id| self.inner.registry.mailbox(*id)).collect();
+        let owners = accounts_of(change, &ids);
+        let owners = owners.into_iter().map(|id| self.inner.registry.account(id));
+        let accounts: Option<_> = owners.chain([Some(directory)]).collect();
+        Some((mailboxes?, accounts?))
     }
 
     /// Reads what the change needs, then queues it. Blocks.
     fn submit_closed(
         &self,
         change: Change,
-        ids: &[MailboxId],
-        account: Option<AccountId>,
+        by: Option<AccountId>,
         reply: oneshot::Sender<Result<Outcome, Error>>,
     ) {
-        let inner = &self.inner;
-        let gather = || {
-            let account =
-                account.map(|id| inner.registry.load_account(self.engine(), id)).transpose()?;
-            let mut ids = ids.to_vec();
-            if let (Some(account), Change::Account { change, .. }) = (&account, &change) {
-                ids.extend(named_mailbox(&account.published.state(), change));
-                check_count(&account.published.state(), change, inner.options.mailboxes_max)?;
-            }
-            let load = |id: &MailboxId| {
-                inner.registry.load_mailbox(self.engine(), *id, inner.options.keywords_max)
-            };
-            let mailboxes = ids.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-            Ok((mailboxes, account))
-        };
-        match gather() {
-            Ok((mailboxes, account)) => {
-                inner.batcher.submit(Job { task: Task::Change(change), mailboxes, account, reply });
+        match self.gather(&change) {
+            Ok((mailboxes, accounts)) => {
+                let task = Task::Change { change, by };
+                self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
             }
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    /// Changes names or subscriptions of an account.
+    /// What the change needs, read where it is not in memory. Blocks.
+    fn gather(&self, change: &Change) -> Result<Needed, Error> {
+        let inner = &self.inner;
+        let mut ids = mailboxes_of(change);
+        let owners = accounts_of(change, &ids);
+        let mut accounts = owners
+            .into_iter()
+            .map(|id| inner.registry.load_account(self.engine(), id))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let (Some(account), Change::Account { change, .. }) = (accounts.first(), change) {
+            ids.extend(named_mailbox(&account.published.state(), change));
+            check_count(&account.published.state(), change, inner.options.mailboxes_max)?;
+        }
+        accounts.push(self.load_directory()?);
+        let load = |id: &MailboxId| {
+            inner.registry.load_mailbox(self.engine(), *id, inner.options.keywords_max)
+        };
+        Ok((ids.iter().map(load).collect::<Result<Vec<_>, _>>()?, accounts))
+    }
+
+    /// Changes an account for its own user or for the administrator.
     ///
     /// # Errors
     /// As the change's own rules say, see [`AccountChange`].
@@ -352,12 +418,35 @@ impl Store {
         account: AccountId,
         change: AccountChange,
     ) -> Result<Outcome, Error> {
+        self.change_account(account, change, None).await
+    }
+
+    /// Changes an account on behalf of a user, whose rights are tested.
+    ///
+    /// # Errors
+    /// As [`Store::submit_account`], and [`Error::NoPermission`].
+    pub async fn submit_account_by(
+        &self,
+        user: AccountId,
+        account: AccountId,
+        change: AccountChange,
+    ) -> Result<Outcome, Error> {
+        self.change_account(account, change, Some(user)).await
+    }
+
+    async fn change_account(
+        &self,
+        account: AccountId,
+        change: AccountChange,
+        by: Option<AccountId>,
+    ) -> Result<Outcome, Error> {
         for _ in 0..10 {
             let change = Change::Account { account, change: change.clone() };
-            match self.submit(change).await {
+            match self.submit_job(change, by).await {
                 Err(error) if error == RENAMED => {}
                 done => {
                     self.fold_account_if_due(account);
+                    self.fold_account_if_due(AccountId::SHARED);
                     return done;
                 }
             }
@@ -405,8 +494,8 @@ impl Store {
         let store = self.clone();
         self.inner.executor.run(Box::new(move || {
             let state = open.published.state();
-            let (fold, tree) = (open.fold(&state), Some(state.tree().clone()));
-            store.submit_fold(fold, tree, vec![open]);
+            let fold = open.fold(&state);
+            store.submit_fold(fold, Some(state), vec![open]);
         }));
     }
 
@@ -426,14 +515,14 @@ impl Store {
     fn submit_fold(
         &self,
         fold: Fold,
-        tree: Option<crate::tree::Tree>,
+        state: Option<Arc<MailboxState>>,
         mailboxes: Vec<Arc<OpenMailbox>>,
     ) {
         let (reply, _) = oneshot::channel();
         self.inner.batcher.submit(Job {
-            task: Task::Fold { fold, tree },
+            task: Task::Fold { fold, state },
             mailboxes,
-            account: None,
+            accounts: Vec::new(),
             reply,
         });
     }
@@ -445,6 +534,22 @@ impl Store {
         let (reply, receive) = oneshot::channel();
         self.inner.batcher.submit(job(reply));
         Pending { reply: receive }.await
+    }
+}
+
+/// Everything in memory that a change needs.
+type Needed = (Vec<Arc<OpenMailbox>>, Vec<Arc<OpenAccount>>);
+
+/// The accounts that a change is about, or whose usage it changes; a change of an account names that one first.
+fn accounts_of(change: &Change, mailboxes: &[MailboxId]) -> Vec<AccountId> {
+    match change {
+        Change::Account { account, .. } => vec![*account],
+        Change::StoreFlags { .. } | Change::Configure { .. } => Vec::new(),
+        Change::Append { .. } | Change::Expunge { .. } | Change::Transfer { .. } => {
+            let mut owners: Vec<AccountId> = mailboxes.iter().map(|id| id.account).collect();
+            owners.dedup();
+            owners
+        }
     }
 }
 
@@ -467,7 +572,9 @@ fn named_mailbox(
     change: &AccountChange,
 ) -> Option<MailboxId> {
     match change {
-        AccountChange::Delete { name } => state.mailbox(name)?.id,
+        AccountChange::Delete { name }
+        | AccountChange::SetAcl { name, .. }
+        | AccountChange::SetPrivateSeen { name, .. } => state.mailbox(name)?.id,
         AccountChange::Rename { from, .. } if from == crate::account::INBOX => {
             state.mailbox(from)?.id
         }
@@ -519,7 +626,7 @@ impl Store {
         let uid_validity = u32::try_from(self.now()).unwrap_or(1).max(1);
         let row = AccountRow { id, version: 1, record };
         let task = Task::CreateAccount { name: name.to_owned(), row, uid_validity };
-        self.task(|reply| Job { task, mailboxes: Vec::new(), account: None, reply }).await?;
+        self.task(|reply| Job { task, mailboxes: Vec::new(), accounts: Vec::new(), reply }).await?;
         Ok(id)
     }
 
@@ -529,7 +636,7 @@ impl Store {
     /// [`Error::NonExistent`], [`Error::Full`] or [`Error::Broken`].
     pub async fn update_account(&self, name: &str, record: Vec<u8>) -> Result<(), Error> {
         let task = Task::UpdateAccount { name: name.to_owned(), record };
-        self.task(|reply| Job { task, mailboxes: Vec::new(), account: None, reply }).await?;
+        self.task(|reply| Job { task, mailboxes: Vec::new(), accounts: Vec::new(), reply }).await?;
         Ok(())
     }
 
@@ -543,10 +650,11 @@ impl Store {
         let state = account.state();
         let mut mailboxes = Vec::new();
         for id in state.mailboxes().filter_map(|(_, entry)| entry.id) {
-            mailboxes.push(self.mailbox(id).await?.0);
+            mailboxes.push(self.open_mailbox(id).await?);
         }
         let task = Task::DeleteAccount { name: name.to_owned(), id: row.id };
-        self.task(|reply| Job { task, mailboxes, account: Some(account.0), reply }).await?;
+        let accounts = vec![account.0, self.directory().await?.0];
+        self.task(|reply| Job { task, mailboxes, accounts, reply }).await?;
         Ok(())
     }
 }

@@ -19,107 +19,13 @@ use std::task::{Context, Poll, Waker};
 use store::engine::{Engine, LogId};
 use store::memory::{Fate, Fault, Memory, MemoryBodies};
 use store::{
-    AccountChange, Change, Clock, Committer, Error, Executor, Inline, Mailbox, MailboxId,
-    NewMessage, Options, Outcome, Pending, Store, Stored,
+    AccountChange, Change, Clock, Error, Executor, Mailbox, MailboxId, NewMessage, Options,
+    Outcome, Pending, Store, Stored,
 };
 
-struct Ticks(AtomicU64);
+mod house;
 
-impl Clock for Ticks {
-    fn now(&self) -> i64 {
-        1_700_000_000
-    }
-
-    fn random(&self) -> u64 {
-        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
-    }
-}
-
-/// A store in memory that is stepped by hand.
-struct House {
-    engine: Arc<Memory>,
-    bodies: Arc<MemoryBodies>,
-    store: Store,
-    committer: Committer,
-}
-
-impl House {
-    fn new(engine: Memory, bodies: MemoryBodies, options: Options) -> Self {
-        Self::build(engine, bodies, Arc::new(Ticks(AtomicU64::new(1))), options)
-    }
-
-    fn with_clock(engine: Memory, bodies: MemoryBodies, clock: Arc<Hand>) -> Self {
-        Self::build(engine, bodies, clock, Options::default())
-    }
-
-    fn build(
-        engine: Memory,
-        bodies: MemoryBodies,
-        clock: Arc<dyn Clock>,
-        options: Options,
-    ) -> Self {
-        let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
-        let (store, committer) =
-            Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
-        Self { engine, bodies, store, committer }
-    }
-
-    fn fresh() -> Self {
-        Self::new(Memory::new(), MemoryBodies::new(), Options::default())
-    }
-
-    /// Drives the future, committing whenever it waits.
-    fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        let mut context = Context::from_waker(Waker::noop());
-        loop {
-            match future.as_mut().poll(&mut context) {
-                Poll::Ready(value) => return value,
-                Poll::Pending => assert!(self.committer.step(), "waits for what nobody will do"),
-            }
-        }
-    }
-
-    fn account(&self, name: &str) -> store::Account {
-        self.run(async {
-            let id = self.store.create_account(name, Vec::new()).await.unwrap();
-            self.store.account(id).await.unwrap()
-        })
-    }
-
-    fn mailbox(&self, account: &store::Account, name: &str) -> Mailbox {
-        let id = account.state().mailbox(name).unwrap().id.unwrap();
-        self.run(self.store.mailbox(id)).unwrap()
-    }
-
-    fn create(&self, account: &store::Account, name: &str) -> Mailbox {
-        let change = AccountChange::Create { name: name.into(), special_use: Vec::new() };
-        self.run(self.store.submit_account(account.id(), change)).unwrap();
-        self.mailbox(account, name)
-    }
-
-    fn append(&self, mailbox: &Mailbox, count: usize) {
-        for n in 0..count {
-            let message = self.message(format!("Subject: {n}\r\n\r\nbody {n}\r\n").as_bytes());
-            let change = Change::Append { mailbox: mailbox.id(), messages: vec![message] };
-            self.run(self.store.submit(change)).unwrap();
-        }
-    }
-
-    /// Of all UIDs; `None` when that has been forgotten.
-    fn expunged_since(&self, mailbox: &Mailbox, after: u64) -> Option<UidSet> {
-        let all = UidSet::from_ranges([(1, u32::MAX)]);
-        self.run(self.store.expunged_since(mailbox.id(), after, all, 100_000)).unwrap()
-    }
-
-    fn message(&self, octets: &[u8]) -> NewMessage {
-        let mut receiver = self.store.receive().unwrap();
-        receiver.write(octets).unwrap();
-        let body = self.run(receiver.finish()).unwrap();
-        let internal_date = DateTime { unix: 1, zone_minutes: 60 };
-        NewMessage { body, flags: Vec::new(), internal_date }
-    }
-}
+use house::{House, Ticks};
 
 fn claim(mailbox: MailboxId, uid: u32, since: ModSeq, action: StoreAction, flag: Flag) -> Change {
     Change::StoreFlags {
@@ -154,7 +60,7 @@ fn flags(mailbox: &Mailbox) -> Vec<(u32, String, u64)> {
 #[test]
 fn of_racing_claims_exactly_one_wins() {
     // [S-79] [S-82] H2
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 1);
@@ -191,7 +97,7 @@ fn of_racing_claims_exactly_one_wins() {
 #[test]
 fn recent_is_no_change() {
     // [S-18]
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 3);
@@ -207,7 +113,7 @@ fn recent_is_no_change() {
 #[test]
 fn nothing_is_seen_before_it_is_durable() {
     // H1
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 1);
@@ -225,7 +131,7 @@ fn nothing_is_seen_before_it_is_durable() {
 #[test]
 fn a_full_disk_changes_nothing_and_a_broken_one_ends_writing() {
     // H1
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 1);
@@ -246,7 +152,7 @@ fn a_full_disk_changes_nothing_and_a_broken_one_ends_writing() {
 #[test]
 fn a_failed_sync_of_bodies_ends_writing() {
     // H1
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 1);
@@ -260,7 +166,7 @@ fn a_failed_sync_of_bodies_ends_writing() {
 
 #[test]
 fn bodies_are_given_back_once_nothing_refers_to_them() {
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 3);
@@ -300,7 +206,8 @@ impl Clock for Hand {
 fn forgotten_history_is_never_taken_for_none() {
     // [S-130] [S-172] H6
     let clock = Arc::new(Hand(AtomicU64::new(1_000)));
-    let mut house = House::with_clock(Memory::new(), MemoryBodies::new(), clock.clone());
+    let mut house =
+        House::with_clock(Memory::new(), MemoryBodies::new(), clock.clone(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 9);
@@ -323,7 +230,7 @@ fn forgotten_history_is_never_taken_for_none() {
         if restarted {
             let engine = house.engine.crash(|| Fate::Lost);
             let bodies = house.bodies.crash(|| Fate::Lost);
-            house = House::with_clock(engine, bodies, clock.clone());
+            house = House::with_clock(engine, bodies, clock.clone(), Options::default());
         }
         let inbox = house.mailbox(&house.run(house.store.account(id)).unwrap(), "INBOX");
         assert_eq!(house.expunged_since(&inbox, 0), None);
@@ -342,7 +249,7 @@ fn forgotten_history_is_never_taken_for_none() {
 #[test]
 fn every_octet_that_is_read_was_checked() {
     // H8
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let octets: Vec<u8> = (0..200_000_u32).map(|n| (n % 251).try_into().unwrap()).collect();
     let message = house.message(&octets);
     let account = house.account("ann");
@@ -371,7 +278,7 @@ fn every_octet_that_is_read_was_checked() {
 
 #[test]
 fn many_movers_of_the_same_messages_make_each_copy_once() {
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 200);
@@ -399,7 +306,7 @@ fn many_movers_of_the_same_messages_make_each_copy_once() {
 #[test]
 fn rename_inbox_moves_its_messages_and_rename_keeps_everything() {
     // [S-156] [S-157]
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     house.append(&inbox, 3);
@@ -417,7 +324,7 @@ fn rename_inbox_moves_its_messages_and_rename_keeps_everything() {
 
 #[test]
 fn rename_writes_over_nothing() {
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     for name in ["a", "a/x", "b/x", "c"] {
         house.create(&account, name);
@@ -440,7 +347,7 @@ fn rename_writes_over_nothing() {
 #[test]
 fn delete_ends_the_mailbox_for_changes_that_wait() {
     // [S-158]
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let mailbox = house.create(&account, "x");
     house.append(&mailbox, 1);
@@ -459,7 +366,7 @@ fn delete_ends_the_mailbox_for_changes_that_wait() {
 #[test]
 fn mod_sequences_are_counted_whatever_the_clock_says() {
     // [S-11]
-    let house = House::fresh();
+    let house = House::new(Memory::new(), MemoryBodies::new(), Options::default());
     let account = house.account("ann");
     let inbox = house.mailbox(&account, "INBOX");
     let first = inbox.state().highest_mod_seq().value();

@@ -22,12 +22,13 @@ fn arrival(flags: &[&str]) -> Arrival {
 /// UID 11 (), 12 (\Seen), 13 (\Deleted), 14 ($Work), 15 (), with mod-sequences 101 to 105.
 fn fixture() -> MailboxState {
     let id = MailboxId { account: AccountId(1), number: 1 };
-    let mut state =
-        MailboxState::unborn(id, 120).advance(&birth(UidValidity::new(77).unwrap())).unwrap();
+    let mut state = MailboxState::unborn(id, 120)
+        .advance(&birth(UidValidity::new(77).unwrap(), &Acl::default()))
+        .unwrap();
     state.uid_next = 11;
     for (n, flags) in [&[][..], &["\\Seen"], &["\\Deleted"], &["$Work"], &[]].iter().enumerate() {
         state.highest = ModSeq::new(100 + n as u64).unwrap();
-        let (delta, _) = state.append(0, &[arrival(flags)], 0).unwrap();
+        let (delta, _) = state.append(0, &[arrival(flags)], Hand::SERVER, 0).unwrap();
         state = state.advance(&delta).unwrap();
     }
     state
@@ -46,7 +47,7 @@ fn store(
 ) -> (MailboxState, Option<ModSeq>, Sorted) {
     let flags: Vec<_> = flags.iter().map(|f| flag(f)).collect();
     let condition = condition.map(|n| ModSeqOrZero::new(n).unwrap());
-    let store = StoreFlags { uids, condition, action, flags: &flags };
+    let store = StoreFlags { uids, condition, action, flags: &flags, by: Hand::SERVER };
     let (delta, sorted) = state.store_flags(0, store).unwrap();
     let mod_seq = delta.as_ref().map(|d| d.mod_seq);
     let next = delta.map_or_else(
@@ -152,7 +153,7 @@ fn each_message_gets_what_it_lacks_whatever_the_others_have() {
 
 #[test]
 fn a_copy_takes_the_flags_along() {
-    let (taken, arrivals) = fixture().arrivals_from(&set(&[(12, 12), (14, 20)]));
+    let (taken, arrivals) = fixture().arrivals_from(&set(&[(12, 12), (14, 20)]), None);
     assert_eq!(taken, set(&[(12, 12), (14, 15)]));
     let flags: Vec<_> = arrivals.into_iter().map(|a| a.flags).collect();
     assert_eq!(flags, [vec![flag("\\Seen")], vec![flag("$Work")], vec![]]);
@@ -165,7 +166,8 @@ fn arrivals_and_expunges_share_the_counter() {
     let gone = state.expunge(0, None).unwrap().unwrap();
     assert_eq!((gone.mod_seq.value(), &gone.expunged), (106, &set(&[(13, 13)])));
     let state = state.advance(&gone).unwrap();
-    let (delta, uids) = state.append(0, &[arrival(&["$New"]), arrival(&[])], 0).unwrap();
+    let (delta, uids) =
+        state.append(0, &[arrival(&["$New"]), arrival(&[])], Hand::SERVER, 0).unwrap();
     let state = state.advance(&delta).unwrap();
     assert_eq!((state.highest.value(), uids), (107, set(&[(16, 17)])));
     assert_eq!(state.uid_next, 18);
@@ -180,7 +182,8 @@ fn a_mailbox_at_its_keyword_limit_refuses_new_ones_only() {
     let work = [flag("$Work")];
     let more = [flag("$More")];
     let uids = set(&[(11, 11)]);
-    let store = |flags| StoreFlags { uids: &uids, condition: None, action: Add, flags };
+    let store =
+        |flags| StoreFlags { uids: &uids, condition: None, action: Add, flags, by: Hand::SERVER };
     assert!(state.store_flags(0, store(&work)).is_ok());
     let (delta, _) = state.store_flags(0, store(&work)).unwrap();
     let state = state.advance(&delta.unwrap()).unwrap();
@@ -194,7 +197,8 @@ fn mod_sequences_end_at_63_bits_with_a_clear_refusal() {
     state.highest = ModSeq::MAX;
     let flags = [flag("x")];
     let uids = set(&[(11, 11)]);
-    let store = StoreFlags { uids: &uids, condition: None, action: Add, flags: &flags };
+    let store =
+        StoreFlags { uids: &uids, condition: None, action: Add, flags: &flags, by: Hand::SERVER };
     assert!(matches!(state.store_flags(0, store), Err(Error::Limit(_))));
 }
 
@@ -216,7 +220,7 @@ fn a_state_answers_what_it_holds() {
 #[test]
 fn a_delta_that_does_not_follow_is_damage() {
     let state = fixture();
-    let (delta, _) = state.append(0, &[arrival(&[]), arrival(&[])], 0).unwrap();
+    let (delta, _) = state.append(0, &[arrival(&[]), arrival(&[])], Hand::SERVER, 0).unwrap();
     for (first, second) in [(15, 17), (16, 18), (17, 16), (16, 16)] {
         let mut delta = delta.clone();
         delta.arrivals[0].uid = Uid::new(first).unwrap();

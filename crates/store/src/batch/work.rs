@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - A task that fails leaves no trace in the batch: everything it needs is computed before anything is noted.
+//! - Rights and quotas are tested here, against the state that the change is applied to, and nowhere before it.
 
 mod account;
 
@@ -9,17 +10,19 @@ pub(crate) use account::RENAMED;
 
 use super::{Job, Task};
 use crate::account::AccountState;
-use crate::apply::{Arrival, StoreFlags};
+use crate::apply::{Arrival, Hand, StoreFlags};
 use crate::change::{Appended, Change, Error, Expunged, NewMessage, Outcome, Stored, Transferred};
 use crate::delta::Delta;
+use crate::directory::Directory;
 use crate::engine::{AccountId, Append, BodyId, Commit, Engine, LogId, MailboxId};
 use crate::mailbox::MailboxState;
 use crate::open::{OpenAccount, OpenMailbox};
+use crate::quota::UsageChange;
 use crate::receive::NewBody;
-use crate::tree::Tree;
 use futures_channel::oneshot;
+use imap::acl::Rights;
 use imap::set::UidSet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -43,10 +46,26 @@ struct TouchedAccount {
 pub(super) struct Work {
     mailboxes: HashMap<MailboxId, Touched>,
     accounts: HashMap<AccountId, TouchedAccount>,
-    folded: Vec<(Arc<OpenMailbox>, Tree)>,
+    usage: BTreeMap<AccountId, (Arc<OpenAccount>, UsageChange)>,
+    folded: Vec<(Arc<OpenMailbox>, Arc<MailboxState>)>,
     bodies: Vec<NewBody>,
     pub(super) commit: Commit,
     pub(super) replies: Vec<(Reply, Outcome)>,
+}
+
+/// Who asks for a change, and the accounts that it needs.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// The user; `None` for delivery and administration.
+    user: Option<AccountId>,
+    accounts: &'a [Arc<OpenAccount>],
+}
+
+impl<'a> Asker<'a> {
+    fn account(&self, id: AccountId) -> Result<&'a Arc<OpenAccount>, Error> {
+        let found = self.accounts.iter().find(|open| open.id() == id);
+        found.ok_or(Error::NonExistent)
+    }
 }
 
 /// A mailbox's delta and the state after it.
@@ -57,6 +76,7 @@ impl Work {
         Self {
             mailboxes: HashMap::new(),
             accounts: HashMap::new(),
+            usage: BTreeMap::new(),
             folded: Vec::new(),
             bodies: Vec::new(),
             commit: Commit { now, ..Commit::default() },
@@ -66,19 +86,21 @@ impl Work {
 
     /// Does one job, or answers at once why not.
     pub(super) fn apply(&mut self, job: Job, engine: &dyn Engine) {
-        let Job { task, mailboxes, account, reply } = job;
+        let Job { task, mailboxes, accounts, reply } = job;
         let result = match task {
-            Task::Change(change) => self.change(change, &mailboxes, account.as_ref()),
+            Task::Change { change, by } => {
+                self.change(change, &mailboxes, Asker { user: by, accounts: &accounts })
+            }
             Task::CreateAccount { name, row, uid_validity } => {
                 self.create_account(name, row, uid_validity, engine)
             }
             Task::UpdateAccount { name, record } => self.update_account(name, record, engine),
             Task::DeleteAccount { name, id } => {
-                self.delete_account(name, id, &mailboxes, account.as_ref())
+                self.delete_account(name, id, &mailboxes, Asker { user: None, accounts: &accounts })
             }
-            Task::Fold { fold, tree } => {
-                if let (Some(tree), Some(open)) = (tree, mailboxes.first()) {
-                    self.folded.push((Arc::clone(open), tree));
+            Task::Fold { fold, state } => {
+                if let (Some(state), Some(open)) = (state, mailboxes.first()) {
+                    self.folded.push((Arc::clone(open), state));
                 }
                 self.commit.folds.push(fold);
                 Ok(Outcome::Done)
@@ -94,17 +116,24 @@ impl Work {
         &mut self,
         change: Change,
         open: &[Arc<OpenMailbox>],
-        account: Option<&Arc<OpenAccount>>,
+        asker: Asker<'_>,
     ) -> Result<Outcome, Error> {
         match change {
             Change::StoreFlags { mailbox, uids, condition, action, flags } => {
-                let store = StoreFlags { uids: &uids, condition, action, flags: &flags };
-                self.store_flags(find(open, mailbox)?, store)
+                let open = find(open, mailbox)?;
+                let by = self.hand(open, asker)?;
+                let store = StoreFlags { uids: &uids, condition, action, flags: &flags, by };
+                self.store_flags(open, store)
             }
-            Change::Append { mailbox, messages } => self.append(find(open, mailbox)?, &messages),
-            Change::Expunge { mailbox, uids } => self.expunge(find(open, mailbox)?, uids.as_ref()),
+            Change::Append { mailbox, messages } => {
+                self.append(find(open, mailbox)?, &messages, asker)
+            }
+            Change::Expunge { mailbox, uids } => {
+                self.expunge(find(open, mailbox)?, uids.as_ref(), asker)
+            }
             Change::Transfer { source, target, uids, remove } => {
-                self.transfer(find(open, source)?, find(open, target)?, &uids, remove)
+                let (source, target) = (find(open, source)?, find(open, target)?);
+                self.transfer(source, target, &uids, remove, asker)
             }
             Change::Configure { mailbox, conflicts_by_message } => {
                 let open = find(open, mailbox)?;
@@ -115,10 +144,49 @@ impl Work {
                 Ok(Outcome::Done)
             }
             Change::Account { account: id, change } => {
-                let account = account.ok_or(Error::NonExistent)?;
-                self.account_change(id, account, change, open)
+                self.account_change(asker.account(id)?, change, open, asker)
             }
         }
+    }
+
+    /// What the asker may do with the mailbox as it is now in this batch.
+    fn hand(&self, open: &Arc<OpenMailbox>, asker: Asker<'_>) -> Result<Hand, Error> {
+        let Some(user) = asker.user else { return Ok(Hand::SERVER) };
+        let state = self.state(open)?;
+        let directory = self.directory(asker)?;
+        Ok(state.hand(Some(user), &directory))
+    }
+
+    /// Groups and grants as they are now in this batch.
+    fn directory(&self, asker: Asker<'_>) -> Result<Arc<Directory>, Error> {
+        let open = asker.account(AccountId::SHARED)?;
+        Ok(Arc::clone(&self.account_state(open)?.directory))
+    }
+
+    /// The owner's account; fails when what is added would go over its quota.
+    fn within_quota<'a>(
+        &self,
+        owner: AccountId,
+        change: UsageChange,
+        asker: Asker<'a>,
+    ) -> Result<&'a Arc<OpenAccount>, Error> {
+        let open = asker.account(owner)?;
+        let quota = self.account_state(open)?.quota;
+        let pending = self.usage.get(&owner).map(|(_, pending)| *pending).unwrap_or_default();
+        let then = open.usage().after(pending.and(change));
+        quota.forbids(change, then).map_or(Ok(open), |why| Err(Error::OverQuota(why)))
+    }
+
+    fn note_usage(&mut self, open: &Arc<OpenAccount>, change: UsageChange) {
+        let new = || (Arc::clone(open), UsageChange::default());
+        let (_, sum) = self.usage.entry(open.id()).or_insert_with(new);
+        *sum = sum.and(change);
+    }
+
+    /// Puts into the commit what all changes together do to each account's usage.
+    pub(super) fn finish(&mut self) {
+        let changed = self.usage.iter().filter(|(_, (_, sum))| *sum != UsageChange::default());
+        self.commit.usage = changed.map(|(id, (_, sum))| (*id, *sum)).collect();
     }
 
     fn store_flags(
@@ -146,7 +214,12 @@ impl Work {
         &mut self,
         open: &Arc<OpenMailbox>,
         messages: &[NewMessage],
+        asker: Asker<'_>,
     ) -> Result<Outcome, Error> {
+        let by = self.hand(open, asker)?;
+        if !by.rights.contains(Rights::INSERT) {
+            return Err(Error::NoPermission);
+        }
         let arrivals: Vec<_> = messages
             .iter()
             .map(|message| Arrival {
@@ -157,9 +230,12 @@ impl Work {
             })
             .collect();
         let before = self.state(open)?;
-        let (delta, uids) = before.append(recent(open), &arrivals, self.commit.now)?;
+        let (delta, uids) = before.append(recent(open), &arrivals, by, self.commit.now)?;
         let mod_seq = delta.mod_seq;
         let step = self.step(open, delta)?;
+        let usage = usage_of(arrivals.iter().map(|arrival| arrival.size));
+        let owner = self.within_quota(open.id.account, usage, asker)?;
+        self.note_usage(owner, usage);
         for message in messages {
             self.note_body(&message.body);
             self.commit.references.push((message.body.id(), 1));
@@ -182,21 +258,28 @@ impl Work {
         &mut self,
         open: &Arc<OpenMailbox>,
         within: Option<&UidSet>,
+        asker: Asker<'_>,
     ) -> Result<Outcome, Error> {
+        if !self.hand(open, asker)?.rights.contains(Rights::EXPUNGE) {
+            return Err(Error::NoPermission);
+        }
+        let owner = asker.account(open.id.account)?;
         let before = self.state(open)?;
         let delta = before.expunge(recent(open), within)?;
         let mod_seq = delta.as_ref().map(|delta| delta.mod_seq);
         let uids = delta.as_ref().map(|delta| delta.expunged.clone()).unwrap_or_default();
         let step = delta.map(|delta| self.step(open, delta)).transpose()?;
-        self.release(&before, &uids);
+        self.release(&before, &uids, owner);
         let after = self.note_some(step).unwrap_or_else(|| Arc::clone(&before));
         Ok(Outcome::Expunged(Expunged { before, after, uids, mod_seq }))
     }
 
-    /// The messages leave: their bodies lose a reference.
-    fn release(&mut self, before: &MailboxState, uids: &UidSet) {
+    /// The messages leave: their bodies lose a reference, their owner has less.
+    fn release(&mut self, before: &MailboxState, uids: &UidSet, owner: &Arc<OpenAccount>) {
         let lost = before.tree.iter_uids(uids).map(|(_, message)| (message.body, -1));
         self.commit.references.extend(lost);
+        let usage = usage_of(before.tree.iter_uids(uids).map(|(_, message)| message.size));
+        self.note_usage(owner, usage.negated());
     }
 
     fn transfer(
@@ -205,9 +288,11 @@ impl Work {
         target: &Arc<OpenMailbox>,
         uids: &UidSet,
         remove: bool,
+        asker: Asker<'_>,
     ) -> Result<Outcome, Error> {
+        let by = self.may_transfer(source, target, remove, asker)?;
         let source_before = self.state(source)?;
-        let (source_uids, arrivals) = source_before.arrivals_from(uids);
+        let (source_uids, arrivals) = source_before.arrivals_from(uids, asker.user);
         let missing = uids.difference(&source_uids);
         let target_before = self.state(target)?;
         if arrivals.is_empty() {
@@ -222,7 +307,12 @@ impl Work {
             }));
         }
         let (delta, target_uids) =
-            target_before.append(recent(target), &arrivals, self.commit.now)?;
+            target_before.append(recent(target), &arrivals, by, self.commit.now)?;
+        let usage = usage_of(arrivals.iter().map(|arrival| arrival.size));
+        let (from, to) = (asker.account(source.id.account)?, asker.account(target.id.account)?);
+        if !(remove && from.id() == to.id()) {
+            self.within_quota(to.id(), usage, asker)?;
+        }
         let arrive = self.step(target, delta)?;
         let same = source.id == target.id;
         let source_now = if same { Arc::clone(&arrive.2) } else { Arc::clone(&source_before) };
@@ -237,9 +327,10 @@ impl Work {
             })
             .transpose()?;
         self.commit.references.extend(arrivals.iter().map(|arrival| (arrival.body, 1)));
+        self.note_usage(to, usage);
         let arrived = self.note(arrive);
         if leave.is_some() {
-            self.release(&source_before, &source_uids);
+            self.release(&source_before, &source_uids, from);
         }
         let source_after = self.note_some(leave).unwrap_or(source_now);
         let target_after = if same { Arc::clone(&source_after) } else { arrived };
@@ -252,6 +343,21 @@ impl Work {
             target_after,
             missing,
         }))
+    }
+
+    /// COPY needs `r` here and `i` there, MOVE `t` and `e` too (RFC 6851 §4.3); answers the hand for the target.
+    fn may_transfer(
+        &self,
+        source: &Arc<OpenMailbox>,
+        target: &Arc<OpenMailbox>,
+        remove: bool,
+        asker: Asker<'_>,
+    ) -> Result<Hand, Error> {
+        let leave = Rights::DELETE_MESSAGES.union(Rights::EXPUNGE);
+        let needed = if remove { Rights::READ.union(leave) } else { Rights::READ };
+        let by = self.hand(target, asker)?;
+        let may = self.hand(source, asker)?.rights.contains(needed);
+        if may && by.rights.contains(Rights::INSERT) { Ok(by) } else { Err(Error::NoPermission) }
     }
 
     /// The mailbox's state as the changes so far in this batch left it.
@@ -308,9 +414,10 @@ impl Work {
         for body in &self.bodies {
             body.committed.store(true, Ordering::Release);
         }
-        for (open, tree) in self.folded {
+        for (open, state) in self.folded {
             let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
-            folded.tree = tree;
+            folded.tree = state.tree.clone();
+            folded.private = state.private.clone();
             folded.pending = 0;
             folded.running = false;
         }
@@ -334,6 +441,9 @@ impl Work {
                 touched.open.published.publish(touched.state);
             }
         }
+        for (open, change) in self.usage.into_values() {
+            open.add_usage(change);
+        }
         for (reply, outcome) in self.replies {
             drop(reply.send(Ok(outcome)));
         }
@@ -349,6 +459,13 @@ impl Work {
             drop(reply.send(Err(error.clone())));
         }
     }
+}
+
+/// What messages of these sizes come to.
+fn usage_of(sizes: impl Iterator<Item = u64>) -> UsageChange {
+    sizes.fold(UsageChange::default(), |sum, size| {
+        sum.and(UsageChange { octets: i64::try_from(size).unwrap_or(i64::MAX), messages: 1 })
+    })
 }
 
 fn find(open: &[Arc<OpenMailbox>], id: MailboxId) -> Result<&Arc<OpenMailbox>, Error> {

@@ -2,12 +2,14 @@
 
 use super::{LOG, OTHER, Subject, append, appends, head};
 use crate::engine::{AccountId, AccountRow, Commit, EngineError, LogId};
+use crate::quota::{Usage, UsageChange};
 
 pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
     rows_come_back_by_name(make());
     an_older_version_or_another_account_is_behind(&make());
     a_removed_account_takes_its_logs_along(make());
     account_numbers_are_never_given_out_again(make());
+    usage_adds_up(make());
 }
 
 fn row(id: u64, version: u64) -> AccountRow {
@@ -72,4 +74,24 @@ fn account_numbers_are_never_given_out_again<S: Subject>(subject: S) {
     subject.engine().commit(&set("ruth", None)).unwrap();
     let subject = subject.reopen();
     assert!(subject.engine().next_account().unwrap().0 > third.0 + 10);
+}
+
+fn usage_adds_up<S: Subject>(subject: S) {
+    let engine = subject.engine();
+    let (ruth, other) = (AccountId(1), AccountId(2));
+    engine.commit(&set("ruth", Some(row(1, 1)))).unwrap();
+    let change = |octets, messages| UsageChange { octets, messages };
+    let usage = |usage| Commit { usage, ..Commit::default() };
+    assert_eq!(engine.usage(ruth).unwrap(), Usage::default());
+    engine.commit(&usage(vec![(ruth, change(500, 2)), (other, change(7, 1))])).unwrap();
+    engine.commit(&usage(vec![(ruth, change(-100, -1))])).unwrap();
+    let refused =
+        Commit { appends: vec![append(LOG, 9, 10, b"a")], ..usage(vec![(ruth, change(1, 1))]) };
+    assert!(matches!(engine.commit(&refused), Err(EngineError::Behind)));
+    let subject = subject.reopen();
+    let engine = subject.engine();
+    assert_eq!(engine.usage(ruth).unwrap(), Usage { octets: 400, messages: 1 });
+    assert_eq!(engine.usage(other).unwrap(), Usage { octets: 7, messages: 1 });
+    engine.commit(&set("ruth", None)).unwrap();
+    assert_eq!(engine.usage(ruth).unwrap(), Usage::default());
 }

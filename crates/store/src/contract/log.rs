@@ -313,8 +313,8 @@ fn big_deltas_and_pages_come_back<S: Subject>(subject: S) {
     subject.engine().commit(&appends(vec![first])).unwrap();
     let subject = subject.reopen();
     assert!(load(subject.engine(), LOG) == Some(((1, 0), vec![], vec![(1, big.clone())])));
-    subject.engine().commit(&fold(LOG, 1, &[(u32::MAX, &big)], &[])).unwrap();
-    let page = vec![(u64::from(u32::MAX), big.clone())];
+    subject.engine().commit(&fold(LOG, 1, &[(u64::from(u32::MAX) << 31, &big)], &[])).unwrap();
+    let page = vec![(u64::from(u32::MAX) << 31, big.clone())];
     assert!(load(subject.engine(), LOG) == Some(((1, 1), page, vec![])));
     assert!(history(subject.engine(), LOG, 0) == [(1, big)]);
 }

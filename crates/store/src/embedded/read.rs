@@ -10,13 +10,14 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
 
 use super::schema;
 use super::write::head;
 use crate::engine::{
     AccountId, AccountRow, BodyId, BodyRef, BodyRow, EngineError, LogHead, LogId, Visit,
 };
+use crate::quota::Usage;
 use crate::rules;
 
 const IDLE_MAX: usize = 4;
@@ -81,11 +82,21 @@ pub(super) fn load(
     delta: Visit<'_>,
 ) -> Result<Option<LogHead>, EngineError> {
     let transaction = connection.transaction().map_err(read_error)?;
-    let Some(head) = head(&transaction, log).map_err(read_error)? else { return Ok(None) };
+    load_in(&transaction, log, page, delta)
+}
+
+/// The same inside a transaction.
+pub(super) fn load_in(
+    transaction: &Transaction<'_>,
+    log: LogId,
+    page: Visit<'_>,
+    delta: Visit<'_>,
+) -> Result<Option<LogHead>, EngineError> {
+    let Some(head) = head(transaction, log).map_err(read_error)? else { return Ok(None) };
     let pages = "SELECT key, octets FROM page WHERE account = ?1 AND number = ?2 AND key >= ?3
                  ORDER BY key";
-    visit(&transaction, pages, log, 0, page)?;
-    visit(&transaction, DELTAS, log, 0, delta)?;
+    visit(transaction, pages, log, 0, page)?;
+    visit(transaction, DELTAS, log, 0, delta)?;
     Ok(Some(head))
 }
 
@@ -232,6 +243,14 @@ pub(super) fn account(connection: &Connection, name: &str) -> rusqlite::Result<O
     let mut select = connection
         .prepare_cached("SELECT name, id, version, record FROM account WHERE name = ?1")?;
     Ok(select.query_row([name], account_row).optional()?.map(|(_, row)| row))
+}
+
+pub(super) fn usage(connection: &Connection, account: AccountId) -> rusqlite::Result<Usage> {
+    let mut select =
+        connection.prepare_cached("SELECT octets, messages FROM usage WHERE account = ?1")?;
+    let usage = select
+        .query_row([account.0], |row| Ok(Usage { octets: row.get(0)?, messages: row.get(1)? }));
+    Ok(usage.optional()?.unwrap_or_default())
 }
 
 pub(super) fn accounts(connection: &Connection) -> rusqlite::Result<Vec<(String, AccountRow)>> {

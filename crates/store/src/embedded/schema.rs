@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::directory::{Directory, OpenError, io_error, private_file, remove};
+use super::migrate;
 
 pub(super) const DATABASE: &str = "highwater.db";
 /// Is there after a write or sync failed.
@@ -37,6 +38,8 @@ CREATE INDEX body_free ON body(freed) WHERE freed IS NOT NULL;
 CREATE INDEX body_place ON body(locator, len);
 CREATE TABLE account(name TEXT PRIMARY KEY, id INTEGER NOT NULL, version INTEGER NOT NULL,
   record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE usage(account INTEGER PRIMARY KEY, octets INTEGER NOT NULL,
+  messages INTEGER NOT NULL);
 CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counter VALUES('account', 0), ('body', 0);
 ";
@@ -44,8 +47,8 @@ INSERT INTO counter VALUES('account', 0), ('body', 0);
 /// Brings the tables from one format to the next.
 pub(super) type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
-/// From format 1 on, in order; there is only format 1.
-pub(super) const MIGRATIONS: &[Migration] = &[];
+/// From format 1 on, in order.
+pub(super) const MIGRATIONS: &[Migration] = &[migrate::count_usage, migrate::age_history];
 
 /// Opens, makes, recovers or migrates the database of the directory.
 pub(super) fn open(

@@ -12,6 +12,7 @@ use super::health::Health;
 use crate::engine::{
     AccountId, AccountRow, Append, BodyId, BodyRow, Commit, EngineError, Fold, LogHead, LogId,
 };
+use crate::quota::UsageChange;
 use crate::rules;
 
 /// Why the work inside a transaction ended early.
@@ -83,6 +84,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, commit: &Commit) -> Result<()
     commit.folds.iter().try_for_each(|it| fold(transaction, it))?;
     references(transaction, commit)?;
     commit.dropped.iter().try_for_each(|log| drop_log(transaction, *log))?;
+    commit.usage.iter().try_for_each(|(id, change)| usage(transaction, *id, *change))?;
     commit.accounts.iter().try_for_each(|(name, row)| account(transaction, name, row.as_ref()))
 }
 
@@ -175,6 +177,19 @@ fn drop_log(transaction: &Transaction<'_>, log: LogId) -> Result<(), Refusal> {
     Ok(())
 }
 
+pub(super) fn usage(
+    transaction: &Transaction<'_>,
+    account: AccountId,
+    change: UsageChange,
+) -> Result<(), Refusal> {
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO usage VALUES(?1, max(?2, 0), max(?3, 0)) ON CONFLICT(account) DO UPDATE
+         SET octets = max(octets + ?2, 0), messages = max(messages + ?3, 0)",
+    )?;
+    upsert.execute(params![account.0, change.octets, change.messages])?;
+    Ok(())
+}
+
 fn account(
     transaction: &Transaction<'_>,
     name: &str,
@@ -199,6 +214,7 @@ fn account(
             "DELETE FROM delta WHERE account = ?1",
             "DELETE FROM page WHERE account = ?1",
             "DELETE FROM history WHERE account = ?1",
+            "DELETE FROM usage WHERE account = ?1",
         ] {
             transaction.prepare_cached(sql)?.execute([id])?;
         }

@@ -1,50 +1,92 @@
 //! Changes of accounts and of mailbox names, in the same batch as everything else.
 
-use super::{TouchedAccount, Work, all_bodies, find, recent};
+use super::{Asker, TouchedAccount, Work, all_bodies, find, recent};
 use crate::account::{AccountChange, AccountDelta, AccountState, DELIMITER, INBOX, SpecialUse};
-use crate::apply::birth;
+use crate::acl::{Acl, Grantee};
+use crate::apply::{Hand, birth};
 use crate::change::{Error, Outcome};
 use crate::engine::{AccountId, AccountRow, Append, Engine, LogId, MailboxId};
 use crate::mailbox::MailboxState;
 use crate::open::{OpenAccount, OpenMailbox};
+use crate::quota::UsageChange;
+use imap::acl::{Rights, RightsChange};
 use imap::number::UidValidity;
 use std::sync::Arc;
 
 impl Work {
     pub(super) fn account_change(
         &mut self,
-        id: AccountId,
         open: &Arc<OpenAccount>,
         change: AccountChange,
         mailboxes: &[Arc<OpenMailbox>],
+        asker: Asker<'_>,
     ) -> Result<Outcome, Error> {
-        let state = self.account_state(id, open)?;
-        match change {
+        let state = self.account_state(open)?;
+        self.may_change_account(&state, &change, asker)?;
+        let delta = match change {
             AccountChange::Create { name, special_use } => {
-                self.create(open, &state, name, special_use).map(Outcome::Created)
+                return self.create(open, &state, name, special_use, asker).map(Outcome::Created);
             }
-            AccountChange::Delete { name } => self.delete(open, &state, name, mailboxes),
+            AccountChange::Delete { name } => {
+                return self.delete(open, &state, name, mailboxes, asker);
+            }
             AccountChange::Rename { from, to } if from == INBOX => {
-                self.rename_inbox(open, &state, to, mailboxes)
+                return self.rename_inbox(open, &state, to, mailboxes);
+            }
+            AccountChange::SetAcl { name, grantee, negative, rights, owner } => {
+                let entry = (&grantee, negative, rights);
+                return self.set_acl(open, &name, entry, &owner, mailboxes, asker);
+            }
+            AccountChange::SetPrivateSeen { name, private } => {
+                return self.set_private_seen(open, &state, name, private, mailboxes);
             }
             AccountChange::Rename { from, to } => {
                 may_rename(&state, &from, &to)?;
-                self.note_account(open, &state, &AccountDelta::Rename { from, to });
-                Ok(Outcome::Done)
+                Some(AccountDelta::Rename { from, to })
             }
             AccountChange::Subscribe { name } => {
-                if !state.is_subscribed(&name) {
-                    self.note_account(open, &state, &AccountDelta::Subscribe { name });
-                }
-                Ok(Outcome::Done)
+                (!state.is_subscribed(&name)).then_some(AccountDelta::Subscribe { name })
             }
             AccountChange::Unsubscribe { name } => {
-                if state.is_subscribed(&name) {
-                    self.note_account(open, &state, &AccountDelta::Unsubscribe { name });
-                }
-                Ok(Outcome::Done)
+                state.is_subscribed(&name).then_some(AccountDelta::Unsubscribe { name })
             }
-        }
+            AccountChange::SetQuota(quota) => {
+                (state.quota != quota).then_some(AccountDelta::Quota(quota))
+            }
+            AccountChange::SetMember { group, account, name, member } => {
+                let is = state.directory.is_member(&group, account);
+                (is != member).then_some(AccountDelta::Member { group, account, name, member })
+            }
+        };
+        delta.iter().try_for_each(|delta| self.note_account(open, delta))?;
+        Ok(Outcome::Done)
+    }
+
+    /// The rights that a change of another's names needs (RFC 4314 §4).
+    fn may_change_account(
+        &self,
+        state: &AccountState,
+        change: &AccountChange,
+        asker: Asker<'_>,
+    ) -> Result<(), Error> {
+        let Some(user) = asker.user.filter(|user| *user != state.id) else { return Ok(()) };
+        let directory = self.directory(asker)?;
+        let has = |name: &str, right| state.rights(name, user, &directory).contains(right);
+        let above = |name| state.parent(name).is_some_and(|parent| has(parent, Rights::CREATE));
+        let may = match change {
+            AccountChange::Create { name, .. } => above(name),
+            AccountChange::Delete { name } => has(name, Rights::DELETE_MAILBOX),
+            AccountChange::Rename { from, to } => {
+                from != INBOX && has(from, Rights::DELETE_MAILBOX) && above(to)
+            }
+            AccountChange::SetAcl { name, .. } => has(name, Rights::ADMINISTER),
+            AccountChange::Subscribe { .. }
+            | AccountChange::Unsubscribe { .. }
+            | AccountChange::SetPrivateSeen { .. }
+            | AccountChange::SetQuota(_)
+            | AccountChange::SetMember { .. } => false,
+        };
+        if may { Ok(()) } else { Err(Error::NoPermission) }
     }
 
     fn create(
@@ -53,13 +95,27 @@ impl Work {
         state: &AccountState,
         name: String,
         special_use: Vec<SpecialUse>,
+        asker: Asker<'_>,
     ) -> Result<MailboxId, Error> {
         may_take(state, &name)?;
+        if state.quota.mailboxes.is_some_and(|limit| state.count() as u64 >= limit) {
+            return Err(Error::OverQuota(
+                "the account has as many mailboxes as it may have: delete one first",
+            ));
+        }
         let (id, uid_validity) = next_mailbox(state)?;
-        let delta = birth(uid_validity);
-        self.append_log(id.into(), 0, &delta);
+        // The entries of the mailbox above (RFC 4314 §4).
+        let above = state.parent(&name).and_then(|parent| state.mailbox(parent));
+        let acl = above.map(|entry| Arc::clone(&entry.acl)).unwrap_or_default();
+        // Looked up first: from here on nothing may fail.
+        asker.account(AccountId::SHARED)?;
+        self.append_log(id.into(), 0, &birth(uid_validity, &acl));
+        let inherited = AccountDelta::Acl { name: name.clone(), acl: acl.as_ref().clone() };
         let create = AccountDelta::Create { name, number: id.number, uid_validity, special_use };
-        self.note_account(open, state, &create);
+        self.note_account(open, &create)?;
+        if !acl.is_empty() {
+            self.note_account(open, &inherited)?;
+        }
         Ok(id)
     }
 
@@ -69,14 +125,93 @@ impl Work {
         state: &AccountState,
         name: String,
         mailboxes: &[Arc<OpenMailbox>],
+        asker: Asker<'_>,
     ) -> Result<Outcome, Error> {
         if name == INBOX {
             return Err(Error::Cannot("INBOX cannot be deleted"));
         }
         let entry = state.mailbox(&name).ok_or(Error::NonExistent)?;
         let id = entry.id.ok_or(Error::HasChildren)?;
-        self.drop_mailbox(find(mailboxes, id).map_err(|_| RENAMED)?)?;
-        self.note_account(open, state, &AccountDelta::Delete { name });
+        let mailbox = find(mailboxes, id).map_err(|_| RENAMED)?;
+        let messages = self.state(mailbox)?.tree.summary();
+        let directory = asker.account(AccountId::SHARED)?;
+        self.drop_mailbox(mailbox)?;
+        let octets = i64::try_from(messages.size).unwrap_or(i64::MAX);
+        let usage = UsageChange { octets, messages: i64::from(messages.count) };
+        self.note_usage(open, usage.negated());
+        self.note_account(open, &AccountDelta::Delete { name })?;
+        self.note_grants(open, state, "", directory)?;
+        Ok(Outcome::Done)
+    }
+
+    /// SETACL: the mailbox's own list, the copy beside its name, and by what others find the account.
+    fn set_acl(
+        &mut self,
+        open: &Arc<OpenAccount>,
+        name: &str,
+        (grantee, negative, rights): (&Grantee, bool, RightsChange),
+        owner: &str,
+        mailboxes: &[Arc<OpenMailbox>],
+        asker: Asker<'_>,
+    ) -> Result<Outcome, Error> {
+        const FULL: Error = Error::Limit("the access control list is full: use a group");
+        let before = self.account_state(open)?;
+        let id = before.mailbox(name).and_then(|entry| entry.id).ok_or(Error::NonExistent)?;
+        if *grantee == (Grantee::User { account: id.account, name: owner.to_owned() }) {
+            return Err(Error::Cannot("the owner of a mailbox always has every right"));
+        }
+        let mailbox = find(mailboxes, id).map_err(|_| RENAMED)?;
+        let directory = asker.account(AccountId::SHARED)?;
+        let state = self.state(mailbox)?;
+        let acl = state.acl.with(grantee, negative, rights).ok_or(FULL)?;
+        if acl == *state.acl {
+            return Ok(Outcome::Done);
+        }
+        let mut delta = state.next_delta(recent(mailbox))?;
+        delta.acl = Some(acl.clone());
+        let step = self.step(mailbox, delta)?;
+        self.note(step);
+        self.note_account(open, &AccountDelta::Acl { name: name.to_owned(), acl })?;
+        self.note_grants(open, &before, owner, directory)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Brings the directory up to what the account's lists say now.
+    fn note_grants(
+        &mut self,
+        open: &Arc<OpenAccount>,
+        before: &AccountState,
+        owner: &str,
+        directory: &Arc<OpenAccount>,
+    ) -> Result<(), Error> {
+        let (before, after) = (before.grants(), self.account_state(open)?.grants());
+        let given = after.difference(&before).map(|key| (key, true));
+        let taken = before.difference(&after).map(|key| (key, false));
+        for (key, given) in given.chain(taken) {
+            let (key, name) = (key.clone(), owner.to_owned());
+            let grant = AccountDelta::Grant { key, owner: open.id(), name, given };
+            self.note_account(directory, &grant)?;
+        }
+        Ok(())
+    }
+
+    fn set_private_seen(
+        &mut self,
+        open: &Arc<OpenAccount>,
+        state: &AccountState,
+        name: String,
+        private: bool,
+        mailboxes: &[Arc<OpenMailbox>],
+    ) -> Result<Outcome, Error> {
+        let id = state.mailbox(&name).and_then(|entry| entry.id).ok_or(Error::NonExistent)?;
+        let mailbox = find(mailboxes, id).map_err(|_| RENAMED)?;
+        let (_, uid_validity) = next_mailbox(state)?;
+        let before = self.state(mailbox)?;
+        let delta = before.set_private_seen(recent(mailbox), private, uid_validity)?;
+        let step = delta.map(|delta| self.step(mailbox, delta)).transpose()?;
+        if self.note_some(step).is_some() {
+            self.note_account(open, &AccountDelta::Revalidate { name, uid_validity })?;
+        }
         Ok(Outcome::Done)
     }
 
@@ -105,13 +240,13 @@ impl Work {
         let inbox = find(mailboxes, inbox).map_err(|_| RENAMED)?;
         let before = self.state(inbox)?;
         let all = before.tree.existing(&imap::set::UidSet::from_ranges([(1, u32::MAX)]));
-        let (uids, arrivals) = before.arrivals_from(&all);
+        let (uids, arrivals) = before.arrivals_from(&all, Some(before.id.account));
         let leave = before.remove(recent(inbox), uids)?;
         let leave = leave.map(|delta| self.step(inbox, delta)).transpose()?;
         let (id, uid_validity) = next_mailbox(state)?;
-        let born = birth(uid_validity);
+        let born = birth(uid_validity, &Acl::default());
         let new = MailboxState::unborn(id, before.keywords.limit()).advance(&born)?;
-        let (arrive, _) = new.append(0, &arrivals, self.commit.now)?;
+        let (arrive, _) = new.append(0, &arrivals, Hand::SERVER, self.commit.now)?;
         self.append_log(id.into(), 0, &born);
         if leave.is_some() {
             self.append_log(id.into(), born.mod_seq.value(), &arrive);
@@ -123,16 +258,15 @@ impl Work {
             uid_validity,
             special_use: Vec::new(),
         };
-        self.note_account(open, state, &create);
+        self.note_account(open, &create)?;
         Ok(Outcome::Created(id))
     }
 
-    fn account_state(
+    pub(super) fn account_state(
         &self,
-        id: AccountId,
         open: &Arc<OpenAccount>,
     ) -> Result<Arc<AccountState>, Error> {
-        match self.accounts.get(&id) {
+        match self.accounts.get(&open.id()) {
             Some(touched) if touched.deleted => Err(Error::NonExistent),
             Some(touched) => Ok(Arc::clone(&touched.state)),
             None if open.published.is_gone() => Err(Error::NonExistent),
@@ -140,12 +274,10 @@ impl Work {
         }
     }
 
-    fn note_account(
-        &mut self,
-        open: &Arc<OpenAccount>,
-        state: &AccountState,
-        delta: &AccountDelta,
-    ) {
+    /// Takes the delta into the commit. Fails only for an account that is no more, which the caller has found
+    /// to be there before it notes anything.
+    fn note_account(&mut self, open: &Arc<OpenAccount>, delta: &AccountDelta) -> Result<(), Error> {
+        let state = self.account_state(open)?;
         let seq = state.seq + 1;
         let next = Arc::new(state.advance(delta, seq));
         self.commit.appends.push(Append {
@@ -157,6 +289,7 @@ impl Work {
         });
         let touched = TouchedAccount { open: Arc::clone(open), state: next, deleted: false };
         self.accounts.insert(state.id, touched);
+        Ok(())
     }
 
     /// The account's row as the changes so far in this batch left it.
@@ -196,7 +329,7 @@ impl Work {
                 history: None,
             });
         }
-        self.append_log(id.into(), 0, &birth(first));
+        self.append_log(id.into(), 0, &birth(first, &Acl::default()));
         self.commit.accounts.push((name, Some(row)));
         Ok(Outcome::Done)
     }
@@ -218,10 +351,10 @@ impl Work {
         name: String,
         id: AccountId,
         mailboxes: &[Arc<OpenMailbox>],
-        account: Option<&Arc<OpenAccount>>,
+        asker: Asker<'_>,
     ) -> Result<Outcome, Error> {
-        let account = account.ok_or(Error::NonExistent)?;
-        let state = self.account_state(id, account)?;
+        let (account, directory) = (asker.account(id)?, asker.account(AccountId::SHARED)?);
+        let state = self.account_state(account)?;
         let all: Vec<MailboxId> = state.mailboxes().filter_map(|(_, entry)| entry.id).collect();
         if !all.iter().all(|id| find(mailboxes, *id).is_ok()) {
             return Err(RENAMED);
@@ -231,7 +364,11 @@ impl Work {
         }
         let touched = TouchedAccount { open: Arc::clone(account), state, deleted: true };
         self.accounts.insert(id, touched);
+        self.usage.remove(&id);
         self.commit.accounts.push((name, None));
+        if self.account_state(directory)?.directory.knows(id) {
+            self.note_account(directory, &AccountDelta::Forget { account: id })?;
+        }
         Ok(Outcome::Done)
     }
 }
