@@ -5,7 +5,7 @@
 STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs faults)
 declare -A BUDGET=(
     [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=30 [simulation]=40
-    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=150 [docs]=40 [faults]=10
+    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
     [fmt]="every file is formatted by rustfmt"
@@ -29,8 +29,8 @@ target=${CARGO_TARGET_DIR:-target}
 
 # program, and the Debian package that brings it
 NEEDED=(
-    mbsync:isync offlineimap:offlineimap3 neomutt:neomutt imapfilter:imapfilter swaks:swaks curl:curl
-    strace:strace node:nodejs npm:npm python3:python3 cc:gcc unshare:util-linux setpriv:util-linux
+    mbsync:isync offlineimap:offlineimap3 neomutt:neomutt imapfilter:imapfilter interimap:interimap
+    swaks:swaks curl:curl strace:strace node:nodejs npm:npm python3:python3 cc:gcc unshare:util-linux setpriv:util-linux
     pip3:python3-pip
 )
 
@@ -110,10 +110,13 @@ stage_crash() {
 stage_newuser() { tests/newuser.sh; }
 
 stage_clients() {
-    local name code=0
+    local name code=0 messages=300 seconds=6 disconnects=60
+    [ -z "$LONG" ] || messages=2000 seconds=240 disconnects=600
     for name in "${CLIENTS[@]}"; do
         "tests/clients/$name.py" || code=1
     done
+    tests/clients/interimap.py --messages $messages --seconds $seconds --seed "$SEED" || code=1
+    tests/clients/reconnect.py --disconnects $disconnects --seed "$SEED" || code=1
     return $code
 }
 
