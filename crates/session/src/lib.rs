@@ -15,6 +15,7 @@
 mod account;
 pub mod capability;
 mod command;
+mod names;
 mod refusal;
 mod search;
 mod session;

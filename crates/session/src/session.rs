@@ -38,6 +38,8 @@ pub struct Session {
 pub(crate) struct Login {
     pub(crate) identity: Identity,
     pub(crate) account: store::Account,
+    /// Groups, grants and the mailboxes of nobody.
+    pub(crate) directory: store::Account,
 }
 
 /// What the next line from the client is.
@@ -199,7 +201,7 @@ impl Session {
     #[must_use]
     pub fn waiting_for(&self) -> Option<store::Changed> {
         match (&self.mode, &self.view) {
-            (Mode::Idle(_), Some(view)) => Some(view.mailbox.changed(view.state())),
+            (Mode::Idle(_), Some(view)) => Some(view.changed()),
             _ => None,
         }
     }

@@ -3,10 +3,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a test fails by panicking; the lint exempts only the test functions themselves"
 )]
 
+#[path = "house/stepped.rs"]
 mod house;
 
 use house::House;

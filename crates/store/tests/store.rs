@@ -23,6 +23,7 @@ use store::{
     Outcome, Pending, Store, Stored,
 };
 
+#[path = "house/stepped.rs"]
 mod house;
 
 use house::{House, Ticks};

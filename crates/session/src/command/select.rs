@@ -7,6 +7,7 @@ use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session, Tell};
 use crate::shared::Sink;
 use crate::view::View;
+use imap::acl::Rights;
 use imap::command::Select;
 use imap::encode::{self, Code, Status};
 use imap::number::Uid;
@@ -27,20 +28,19 @@ impl Session {
             // Before HIGHESTMODSEQ is read, so that no change falls between [S-29].
             self.become_aware(sink);
         }
-        let state = self.login()?.account.state();
-        let entry = state.mailbox(&select.mailbox.0).ok_or(store::Error::NonExistent)?;
-        let id = entry.id.ok_or_else(|| {
-            Refusal::coded(Code::NonExistent, "There are only mailboxes below this name, none here")
-        })?;
-        let mailbox = self.shared.store.mailbox(id).await?;
-        let view = View::open(mailbox, select.read_only);
+        let id = self.place(&select.mailbox.0).await?.find(Rights::READ)?;
+        let login = self.login()?;
+        let (user, directory) = (login.identity.account, login.directory.clone());
+        let mailbox = self.shared.store.mailbox_of(id, user).await?;
+        let view = View::open(mailbox, select.read_only, user, directory)?;
+        let writable = view.is_writable();
         self.describe_view(&view, sink);
         self.view = Some(view);
         if let Some(qresync) = &select.qresync {
             // Only after all that a SELECT without it says [S-117].
             self.resync(qresync, sink).await?;
         }
-        let code = if select.read_only { Code::ReadOnly } else { Code::ReadWrite };
+        let code = if writable { Code::ReadWrite } else { Code::ReadOnly };
         Ok(Reply::ok("Selected").code(code).tell(Tell::Nothing))
     }
 
