@@ -151,13 +151,13 @@ impl Session {
             Frame::AppendEnd => self.append_end(None, sink).await,
             Frame::AppendBroken(error) => self.append_end(Some(error), sink).await,
             Frame::MessageRefused => self.append_refused(sink).await,
-            Frame::Invalid { tag, error, fatal } => {
+            Frame::Invalid { error, fatal: true, .. } => {
                 let text = error.to_string();
-                if fatal {
-                    encode::untagged(sink.buffer(), Status::Bye, Some(&Code::TooBig), &text);
-                    return Ok(Next::Close);
-                }
-                Ok(self.bad(tag.as_ref(), &text, sink))
+                encode::untagged(sink.buffer(), Status::Bye, Some(&Code::TooBig), &text);
+                Ok(Next::Close)
+            }
+            Frame::Invalid { tag, error, text, .. } => {
+                Ok(self.misunderstood(tag.as_ref(), &error, &text, sink))
             }
         }
     }

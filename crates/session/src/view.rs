@@ -14,7 +14,7 @@
 
 mod sync;
 
-pub(crate) use sync::Line;
+pub(crate) use sync::{Line, write_vanished};
 
 use crate::refusal::{Kind, Refusal};
 use imap::acl::Rights;

@@ -11,16 +11,12 @@ mod submit;
 
 use crate::batch::{Batcher, Job, Task};
 use crate::change::{Error, Outcome};
-use crate::delta::decode_history;
-use crate::engine::{
-    AccountId, AccountRow, BodyId, BodyRef, BodyStore, Engine, Fold, LogId, MailboxId,
-};
+use crate::engine::{AccountId, AccountRow, BodyId, BodyRef, BodyStore, Engine, Fold, MailboxId};
 use crate::mailbox::MailboxState;
 use crate::open::{Account, Mailbox, OpenAccount, OpenMailbox};
 use crate::receive::{Body, Receiver};
 use crate::registry::Registry;
 use futures_channel::oneshot;
-use imap::set::UidSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -360,27 +356,6 @@ impl Store {
     pub async fn bodies(&self, ids: &[BodyId]) -> Result<Vec<Arc<Body>>, Error> {
         let rows = self.engine().bodies(ids)?;
         rows.into_iter().map(|row| Ok(Arc::new(Body::decode(row)?))).collect()
-    }
-
-    /// The UIDs expunged with a mod-sequence greater than `after`, as far back as asked: nothing is ever
-    /// forgotten [S-128].
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] or [`Error::Unavailable`].
-    pub async fn expunged_since(&self, mailbox: MailboxId, after: u64) -> Result<UidSet, Error> {
-        let store = self.clone();
-        let read = move || {
-            let mut ranges = Vec::new();
-            store.engine().history(LogId::from(mailbox), after, &mut |_, octets| {
-                ranges.extend_from_slice(decode_history(octets)?.ranges());
-                if ranges.len() >= 65_536 {
-                    ranges = UidSet::from_ranges(ranges.drain(..)).ranges().to_vec();
-                }
-                Ok(())
-            })?;
-            Ok(UidSet::from_ranges(ranges))
-        };
-        self.blocking(read).await
     }
 
     fn fold_if_due(&self, open: Arc<OpenMailbox>) {

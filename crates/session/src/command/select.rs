@@ -20,12 +20,9 @@ impl Session {
         sink: &mut S,
     ) -> Result<Reply, Stop> {
         self.close_view(sink);
-        if let Some(qresync) = &select.qresync {
-            // Everything is checked before the mailbox is opened [S-112, S-115, S-116].
-            if !self.voice.qresync {
-                return Err(Refusal::bad("QRESYNC needs ENABLE QRESYNC first").into());
-            }
-            super::resync::check_match_data(qresync)?;
+        if select.qresync.is_some() && !self.voice.qresync {
+            // Everything else was checked by the parser, before anything is opened [S-112, S-115, S-116].
+            return Err(Refusal::bad("QRESYNC needs ENABLE QRESYNC first").into());
         }
         if select.condstore || select.qresync.is_some() {
             // Before HIGHESTMODSEQ is read, so that no change falls between [S-29].

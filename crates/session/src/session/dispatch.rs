@@ -8,6 +8,7 @@ use crate::refusal::{Refusal, Stop};
 use crate::shared::{Closed, Sink};
 use imap::command::{Command, CommandBody, Tag};
 use imap::encode::{self, Code, Status};
+use imap::parse::DecodeError;
 
 /// When a command may be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,13 +41,24 @@ impl Session {
                 if self.finish_stores(sink).await? == Next::Close {
                     return Ok(Next::Close);
                 }
-                if error.tag.is_some() && names_select(text) {
-                    // A SELECT that fails leaves nothing selected, whatever it failed for [S-115].
-                    self.close_view(sink);
-                }
-                Ok(self.bad(error.tag.as_ref(), &error.error.to_string(), sink))
+                Ok(self.misunderstood(error.tag.as_ref(), &error.error, text, sink))
             }
         }
+    }
+
+    /// Answers BAD to what cannot be carried out as it was sent.
+    pub(super) fn misunderstood<S: Sink>(
+        &mut self,
+        tag: Option<&Tag>,
+        error: &DecodeError,
+        text: &[u8],
+        sink: &mut S,
+    ) -> Next {
+        if tag.is_some() && names_select(text) {
+            // A SELECT that fails leaves nothing selected, whatever it failed for [S-115].
+            self.close_view(sink);
+        }
+        self.bad(tag, &error.to_string(), sink)
     }
 
     async fn run<S: Sink>(

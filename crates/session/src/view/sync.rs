@@ -23,6 +23,21 @@ pub(crate) struct Line {
     pub(crate) uid: bool,
 }
 
+/// Writes VANISHED for the UIDs, in lines that are sent on as they come: memory does not grow with the set.
+pub(crate) async fn write_vanished<S: Sink>(
+    earlier: bool,
+    uids: &UidSet,
+    sink: &mut S,
+) -> Result<(), Closed> {
+    const RANGES_AT_ONCE: usize = 1800;
+    for ranges in uids.ranges().chunks(RANGES_AT_ONCE) {
+        let some = UidSet::from_ranges(ranges.iter().copied());
+        encode::vanished(sink.buffer(), earlier, &some);
+        relieve(sink).await?;
+    }
+    Ok(())
+}
+
 impl View {
     /// Brings the numbering to this state: what is gone when `expunges` may be told [S-60, S-143], then what
     /// has come. The flags are [`View::tell_flags`]'s.
@@ -75,7 +90,7 @@ impl View {
         sink: &mut S,
     ) -> Result<(), Closed> {
         if voice.qresync {
-            encode::vanished(sink.buffer(), false, removed);
+            write_vanished(false, removed, sink).await?;
         } else {
             // From the greatest number down, so that each is still valid when the client reads it.
             let numbers = self.numbering.seqs_of_uids(removed);

@@ -111,6 +111,12 @@ impl Server {
         self.shared.store.reclaim(-1_000_000).unwrap()
     }
 
+    /// Forgets all expunges so far; answers how many records there were.
+    #[allow(dead_code, reason = "only some tests forget")]
+    pub(crate) fn forget_history(&self) -> u64 {
+        self.shared.store.forget_history(-1_000_000).unwrap()
+    }
+
     /// Polls the future to its end.
     #[allow(dead_code, reason = "only the tests that speak octets drive a session by themselves")]
     pub(crate) fn drive<T>(&self, future: impl Future<Output = T>) -> T {
