@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub(crate) use value::{Count, ListenAddress, Octets, Time};
+pub(crate) use value::{Count, Keep, ListenAddress, Octets, Time};
 
 /// The whole file.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
@@ -20,6 +20,8 @@ pub(crate) use value::{Count, ListenAddress, Octets, Time};
 pub(crate) struct Config {
     /// Where mail is kept.
     pub(crate) store: Store,
+    /// What is remembered of what is gone.
+    pub(crate) history: History,
     /// Where clients come in.
     pub(crate) listen: Listen,
     /// The certificate.
@@ -40,6 +42,14 @@ pub(crate) struct Config {
 pub(crate) struct Store {
     /// A directory, or later a database.
     pub(crate) location: Option<String>,
+}
+
+/// `[history]`
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct History {
+    /// How long it is remembered which messages were expunged.
+    pub(crate) keep: Keep,
 }
 
 /// `[listen]`: an address or a list of addresses for each protocol.
@@ -288,6 +298,7 @@ mod tests {
         for (text, line, word) in [
             ("\n[listen]\nimap = [\"localhost\"]\n", 3, "IP:PORT"),
             ("[limits]\ntime_idle = \"5\"\n", 2, "min"),
+            ("[history]\nkeep = \"0 days\"\n", 2, "forever"),
             ("[limits]\n\nconnections = 0\n", 3, "from 1 up"),
             ("[http]\nlisten = \"0.0.0.0:80\"\n", 2, "allow_remote"),
             ("[tls]\ncertificate = \"x\"\n", 2, "tls.key"),

@@ -79,14 +79,15 @@ impl OpenStore {
         Ok(Self { store, engine, bodies, committer, keeper: None })
     }
 
-    /// From now on gives the space of deleted messages back, in a thread of its own.
-    pub(crate) fn keep(&mut self) -> std::io::Result<()> {
+    /// From now on gives the space of deleted messages back, in a thread of its own, and of the history of
+    /// expunges that is older than so many seconds; all of it is kept when there is no such bound.
+    pub(crate) fn keep(&mut self, history_seconds: Option<i64>) -> std::io::Result<()> {
         let (stop, stopped) = mpsc::channel();
         let (store, engine) = (self.store.clone(), Arc::clone(&self.engine));
         let bodies = self.bodies.clone();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
             while stopped.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
-                match reclaim(&store, &engine, &bodies, GRACE) {
+                match reclaim(&store, &engine, &bodies, GRACE, history_seconds) {
                     Ok(done) if done == Reclaimed::default() => {}
                     Ok(done) => tracing::info!(?done, "space was given back"),
                     Err(error) => tracing::error!(%error, "space could not be given back"),
@@ -120,19 +121,24 @@ impl OpenStore {
 struct Reclaimed {
     bodies: usize,
     files: Maintained,
+    history_records: u64,
 }
 
-/// Gives back the space of bodies that nothing has referred to for so long, and of files with little left.
+/// Gives back the space of bodies that nothing has referred to for so long, of files with little left, and of
+/// history that is too old to be kept.
 fn reclaim(
     store: &Store,
     engine: &Embedded,
     bodies: &Segments,
     grace: Duration,
+    history_seconds: Option<i64>,
 ) -> Result<Reclaimed, store::Error> {
     let grace = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
     let given_back = store.reclaim(grace)?;
     let files = segments::maintain(engine, bodies, store.now().saturating_sub(grace))?;
-    Ok(Reclaimed { bodies: given_back, files })
+    let forget = |seconds| store.forget_history(seconds);
+    let history_records = history_seconds.map(forget).transpose()?.unwrap_or(0);
+    Ok(Reclaimed { bodies: given_back, files, history_records })
 }
 
 /// Runs the store's blocking work on the runtime's threads for that.
@@ -190,15 +196,20 @@ mod tests {
         }
         let expunged = store.submit(Change::Expunge { mailbox, uids: None }).await;
         assert!(matches!(expunged, Ok(Outcome::Expunged(_))));
-        assert_eq!(reclaim(&store, &opened.engine, &opened.bodies, GRACE).unwrap().bodies, 0);
+        let give_back = |grace, history| {
+            reclaim(&store, &opened.engine, &opened.bodies, grace, history).unwrap()
+        };
+        assert_eq!(give_back(GRACE, None), Reclaimed::default());
+        assert_eq!(give_back(GRACE, Some(86_400)), Reclaimed::default());
         // The clock counts whole seconds: the moment must be past.
-        let past = |grace| reclaim(&store, &opened.engine, &opened.bodies, grace).unwrap().bodies;
-        let mut given_back = past(Duration::ZERO);
-        while given_back == 0 {
+        let (mut bodies, mut records) = (0, 0);
+        while bodies == 0 || records == 0 {
             tokio::task::yield_now().await;
-            given_back = past(Duration::ZERO);
+            let past = give_back(Duration::ZERO, Some(0));
+            bodies += past.bodies;
+            records += past.history_records;
         }
-        assert_eq!(given_back, 1);
+        assert_eq!((bodies, records), (1, 1));
         drop(store);
         opened.close().await.unwrap();
     }

@@ -84,7 +84,8 @@ impl Server {
             OpenStore::open(data, Some(Arc::new(move |report| observer.batch(report))))
         })
         .map_err(|error| StartError::Store(error.into()))?;
-        opened.keep().map_err(|error| StartError::Other(error.into()))?;
+        let history = config.history.keep.seconds();
+        opened.keep(history).map_err(|error| StartError::Other(error.into()))?;
         let tls = tls::acceptor(&config.tls, data).map_err(StartError::Other)?;
         let accounts = Accounts::new(opened.store.clone(), config.limits.password_checks.0)
             .map_err(|error| StartError::Other(error.into()))?;

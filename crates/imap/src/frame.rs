@@ -85,6 +85,8 @@ pub enum Frame {
         error: DecodeError,
         /// Whether the connection must end.
         fatal: bool,
+        /// What came of it, as far as it is within the limits: enough to know which command it was.
+        text: Bytes,
     },
 }
 
@@ -298,7 +300,8 @@ impl Framer {
         Some(match parse::append_head(&text, true) {
             Ok(head) => Step::Give(self.announce(head, announced)),
             Err(CommandError { tag, error }) => {
-                self.swallow(announced, Frame::Invalid { tag, error, fatal: false })
+                let text = text.into();
+                self.swallow(announced, Frame::Invalid { tag, error, fatal: false, text })
             }
         })
     }
@@ -329,13 +332,15 @@ impl Framer {
     fn fail(&mut self, expected: &'static str, fatal: bool) -> Frame {
         // How much more has come already must not show.
         let known = self.command.len().min(self.limits.line_bytes_max);
-        let tag = parse::tag_of(self.command.get(..known).unwrap_or_default());
+        self.command.truncate(known);
+        let text = Bytes::from(std::mem::take(&mut self.command));
+        let tag = parse::tag_of(&text);
         let error = DecodeError::new(known, expected);
         self.reset_command();
         if fatal {
             self.state = State::Dead;
         }
-        Frame::Invalid { tag, error, fatal }
+        Frame::Invalid { tag, error, fatal, text }
     }
 
     /// Puts the state on swallowing a literal and the rest of its command.
@@ -345,9 +350,12 @@ impl Framer {
             // The client has not sent the literal and will not: the command is over.
             State::Give(then)
         } else if literal.size > SWALLOW_MAX {
-            let tag = if let Frame::Invalid { tag, .. } = *then { tag } else { None };
+            let (tag, text) = match *then {
+                Frame::Invalid { tag, text, .. } => (tag, text),
+                _ => (None, Bytes::new()),
+            };
             let error = DecodeError::new(0, "a literal of at most 128 MiB");
-            State::Give(Box::new(Frame::Invalid { tag, error, fatal: true }))
+            State::Give(Box::new(Frame::Invalid { tag, error, fatal: true, text }))
         } else {
             State::Swallow { left: literal.size, then }
         };

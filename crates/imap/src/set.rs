@@ -178,6 +178,14 @@ impl UidSet {
         self.ranges.get(at).is_some_and(|(low, _)| *low <= number)
     }
 
+    /// What the set has from `low` to `high`, as ranges. Costs a search and the ranges there.
+    pub fn ranges_within(&self, low: u32, high: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let at = self.ranges.partition_point(|range| range.1 < low);
+        let here = self.ranges.get(at..).unwrap_or_default();
+        let here = here.iter().take_while(move |range| range.0 <= high);
+        here.map(move |range| (range.0.max(low), range.1.min(high)))
+    }
+
     /// Every number, ascending. Only for sets that hold existing messages: a typed set may be astronomically long.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.ranges.iter().flat_map(|(low, high)| *low..=*high)

@@ -12,7 +12,7 @@ use crate::shared::Shared;
 use std::fmt::Write as _;
 
 /// Listed besides `IMAP4rev1` and what depends on the peer or has a value.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 29] = [
     "LITERAL+",
     "SASL-IR",
     "ID",
@@ -35,6 +35,13 @@ const NAMES: [&str; 22] = [
     "SAVEDATE",
     "CONDSTORE",
     "QRESYNC",
+    "ACL",
+    "RIGHTS=texk",
+    "LIST-MYRIGHTS",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
+    "QUOTA=RES-MAILBOX",
 ];
 
 /// Listed with a value.

@@ -38,6 +38,8 @@ pub struct Session {
 pub(crate) struct Login {
     pub(crate) identity: Identity,
     pub(crate) account: store::Account,
+    /// Groups, grants and the mailboxes of nobody.
+    pub(crate) directory: store::Account,
 }
 
 /// What the next line from the client is.
@@ -149,13 +151,13 @@ impl Session {
             Frame::AppendEnd => self.append_end(None, sink).await,
             Frame::AppendBroken(error) => self.append_end(Some(error), sink).await,
             Frame::MessageRefused => self.append_refused(sink).await,
-            Frame::Invalid { tag, error, fatal } => {
+            Frame::Invalid { error, fatal: true, .. } => {
                 let text = error.to_string();
-                if fatal {
-                    encode::untagged(sink.buffer(), Status::Bye, Some(&Code::TooBig), &text);
-                    return Ok(Next::Close);
-                }
-                Ok(self.bad(tag.as_ref(), &text, sink))
+                encode::untagged(sink.buffer(), Status::Bye, Some(&Code::TooBig), &text);
+                Ok(Next::Close)
+            }
+            Frame::Invalid { tag, error, text, .. } => {
+                Ok(self.misunderstood(tag.as_ref(), &error, &text, sink))
             }
         }
     }
@@ -199,7 +201,7 @@ impl Session {
     #[must_use]
     pub fn waiting_for(&self) -> Option<store::Changed> {
         match (&self.mode, &self.view) {
-            (Mode::Idle(_), Some(view)) => Some(view.mailbox.changed(view.state())),
+            (Mode::Idle(_), Some(view)) => Some(view.changed()),
             _ => None,
         }
     }

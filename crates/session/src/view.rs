@@ -7,18 +7,22 @@
 //! - Every flag change ≤ `told` has been sent [S-149]; every expunge ≤ `expunges_told` too [S-148].
 //! - A message that is numbered but gone keeps its number and its record until its EXPUNGE is sent.
 //! - Messages that came and went between two sync points are never announced [S-144].
+//! - Nothing is sent from a state whose own access control list does not give `r` to this user.
 //!
 //! # Standards
 //! RFC 3501 §7.4.1 (when EXPUNGE may be sent), RFC 7162 §3.2.10 and §6.
 
 mod sync;
 
-pub(crate) use sync::Line;
+pub(crate) use sync::{Line, write_vanished};
 
+use crate::refusal::{Kind, Refusal};
+use imap::acl::Rights;
+use imap::encode::Code;
 use imap::number::{ModSeq, SeqNum, Uid};
 use imap::set::{SequenceSet, UidSet};
 use std::sync::Arc;
-use store::{Mailbox, MailboxState, Message, Tree};
+use store::{Account, AccountId, AccountState, Changed, Mailbox, MailboxState, Message, Tree};
 
 /// How a session speaks of changes.
 #[derive(Clone, Copy, Default, Debug)]
@@ -37,6 +41,12 @@ pub(crate) struct View {
     pub(crate) mailbox: Mailbox,
     /// Opened with EXAMINE.
     pub(crate) read_only: bool,
+    /// What this user may do, by the newest state that was looked at.
+    pub(crate) rights: Rights,
+    user: AccountId,
+    directory: Account,
+    /// The groups by which `rights` were found.
+    groups: Arc<AccountState>,
     /// What `$` stands for (RFC 5182).
     pub(crate) saved: UidSet,
     /// The state of the last sync point.
@@ -52,22 +62,37 @@ pub(crate) struct View {
     sent: u64,
     /// The UIDs that are `\Recent` in this session.
     recent: UidSet,
-    keywords_told: usize,
+    /// How many keywords the client has heard of, and the rights that it was told of with them.
+    lists_told: (usize, Rights),
     /// Messages that are gone and still numbered: what a lagging client makes the server remember.
     held_back: u64,
 }
 
 impl View {
-    /// Opens the view: everything in it belongs to one state [S-39].
-    pub(crate) fn open(mailbox: Mailbox, read_only: bool) -> Self {
+    /// Opens the view, if the user has `r`: everything in it belongs to one state [S-39].
+    pub(crate) fn open(
+        mailbox: Mailbox,
+        read_only: bool,
+        user: AccountId,
+        directory: Account,
+    ) -> Result<Self, Refusal> {
         let state = mailbox.state();
+        let groups = directory.state();
+        let rights = state.rights(user, groups.directory());
+        if !rights.contains(Rights::READ) {
+            return Err(Refusal::no_permission());
+        }
         let highest = state.highest_mod_seq().value();
         let announced = state.uid_next().saturating_sub(1);
         let recent_after =
             if read_only { mailbox.peek_recent() } else { mailbox.take_recent(announced) };
         let recent = UidSet::from_ranges([(recent_after.saturating_add(1), announced)]);
-        Self {
+        Ok(Self {
             read_only,
+            rights,
+            user,
+            directory,
+            groups,
             saved: UidSet::new(),
             numbering: state.tree().clone(),
             announced,
@@ -76,11 +101,64 @@ impl View {
             computed: highest,
             sent: 0,
             recent,
-            keywords_told: state.keywords().names().count(),
+            lists_told: (state.keywords().names().count(), rights),
             held_back: 0,
             mailbox,
             state,
+        })
+    }
+
+    /// The newest state, if the client may still have it.
+    pub(crate) fn newest(&mut self) -> Result<Arc<MailboxState>, Refusal> {
+        let state = self.mailbox.state();
+        self.accept(&state)
+    }
+
+    /// A state that an outcome has brought, or the newest, as this user sees it; the end of the conversation when
+    /// the mailbox is gone or the user has lost `r`.
+    pub(crate) fn accept(
+        &mut self,
+        state: &Arc<MailboxState>,
+    ) -> Result<Arc<MailboxState>, Refusal> {
+        let bye = |code, text: &'static str| {
+            Err(Refusal { kind: Kind::Bye, code: Some(code), text: text.into() })
+        };
+        if self.mailbox.is_deleted() {
+            return bye(Code::NonExistent, "The selected mailbox was deleted");
         }
+        // Read after the state, so that no group is older than what it gives rights to.
+        self.groups = self.directory.state();
+        self.rights = state.rights(self.user, self.groups.directory());
+        if !self.rights.contains(Rights::READ) {
+            return bye(Code::NoPerm, "The selected mailbox may no longer be read by you");
+        }
+        Ok(self.mailbox.as_seen(state, Some(&self.state)))
+    }
+
+    /// Ready when there is something to tell, or when groups have changed that rights may come from.
+    pub(crate) fn changed(&self) -> Changed {
+        let changed = self.mailbox.changed(&self.state);
+        if self.is_own() { changed } else { changed.or(self.directory.changed(&self.groups)) }
+    }
+
+    /// Who looks at it.
+    pub(crate) fn user(&self) -> AccountId {
+        self.user
+    }
+
+    /// Whether the mailbox is the user's own.
+    fn is_own(&self) -> bool {
+        self.mailbox.id().account == self.user
+    }
+
+    /// Whether a client may be told READ-WRITE (RFC 4314 §5.2).
+    pub(crate) fn is_writable(&self) -> bool {
+        let write = Rights::INSERT.union(Rights::EXPUNGE);
+        let flags = Rights::WRITE.union(Rights::DELETE_MESSAGES);
+        // A `\Seen` of one's own is no shared flag.
+        let seen = if self.state.has_private_seen() { Rights::NONE } else { Rights::SEEN };
+        let any = write.union(flags).union(seen);
+        !self.read_only && !self.rights.intersection(any).is_empty()
     }
 
     /// The state of the last sync point: what the client is told comes from here.

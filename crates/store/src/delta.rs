@@ -174,7 +174,7 @@ impl Delta {
         Ok(delta)
     }
 
-    /// The part that is kept for ever: the UIDs expunged [S-172].
+    /// The part that outlives folds: the UIDs expunged [S-172].
     pub(crate) fn history(&self) -> Option<Vec<u8>> {
         if self.expunged.is_empty() {
             return None;

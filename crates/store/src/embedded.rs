@@ -158,13 +158,38 @@ impl Engine for Embedded {
         self.readers.with(|reader| read::deltas(reader, log, after, visit))
     }
 
-    fn history(&self, log: LogId, mut after: u64, visit: Visit<'_>) -> Result<(), EngineError> {
+    fn history(&self, log: LogId, mut after: u64, visit: Visit<'_>) -> Result<u64, EngineError> {
         loop {
             let read = |reader: &mut Connection| read::history(reader, log, after);
             let piece = self.readers.with(|reader| read(reader).map_err(read_error))?;
-            let Some((last, _)) = piece.last() else { return Ok(()) };
+            let Some((last, _)) = piece.last() else { break };
             after = *last;
             piece.iter().try_for_each(|(seq, octets)| visit(*seq, octets))?;
+        }
+        self.readers.with(|reader| read::forgotten(reader, log).map_err(read_error))
+    }
+
+    /// In pieces, so that no commit waits long.
+    fn forget_history(&self, before: i64) -> Result<u64, EngineError> {
+        const LOGS_AT_ONCE: u64 = 256;
+        const RECORDS_AT_ONCE: u64 = 2000;
+        let (mut after, mut total) = (LogId { account: AccountId(0), number: 0 }, 0);
+        loop {
+            let read = |reader: &mut Connection| {
+                read::logs_with_older(reader, after, before, LOGS_AT_ONCE).map_err(read_error)
+            };
+            let logs = self.readers.with(read)?;
+            let Some(last) = logs.last() else { return Ok(total) };
+            after = *last;
+            for log in logs {
+                let mut count = RECORDS_AT_ONCE;
+                while count == RECORDS_AT_ONCE {
+                    count = self.write(|transaction| {
+                        write::forget_history(transaction, log, before, RECORDS_AT_ONCE)
+                    })?;
+                    total += count;
+                }
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A *log* is what changes as one: a mailbox, or an account. The engine keeps, per log, the deltas that
 //! `apply` returned, keyed by a strictly rising number, and now and then a fold: the state as pages, which
-//! replaces the deltas up to it. Expunges are kept in a history of their own, for ever.
+//! replaces the deltas up to it. Expunges are kept in a history of their own, until the host says
+//! [`Engine::forget_history`].
 //!
 //! # Invariants
 //! - `commit` returns `Ok` only when everything in it would survive a power cut; all of it or nothing [H1].
@@ -91,7 +92,7 @@ pub struct Append {
     pub seq: u64,
     /// The delta.
     pub delta: Vec<u8>,
-    /// The part of it that is kept for ever: UIDs expunged by it, in the store's own encoding.
+    /// The part of it that outlives folds: UIDs expunged by it, in the store's own encoding.
     pub history: Option<Vec<u8>>,
 }
 
@@ -126,7 +127,7 @@ pub struct Commit {
     pub usage: Vec<(AccountId, UsageChange)>,
     /// Account rows: `None` removes the account row, its usage and all its logs.
     pub accounts: Vec<(String, Option<AccountRow>)>,
-    /// Seconds since 1970, for the grace period of unreferenced bodies only.
+    /// Seconds since 1970, for the grace period of unreferenced bodies and the age of history only.
     pub now: i64,
 }
 
@@ -224,9 +225,20 @@ pub trait Engine: Send + Sync + 'static {
     /// Reads the expunge history after the mod-sequence `after`, in rising order, streamed: memory does not
     /// grow with its length [H5].
     ///
+    /// Answers the mod-sequence up to which records may have been forgotten, as it is once all has been read;
+    /// 0 when nothing ever was. What was read is whole only if that is not above `after` [H6].
+    ///
     /// # Errors
     /// As [`Engine::load`].
-    fn history(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<(), EngineError>;
+    fn history(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<u64, EngineError>;
+
+    /// Forgets the history that was committed before `before` (seconds since 1970, as [`Commit::now`] had it),
+    /// of each log from its oldest record up to the first that is not so old. In the same step the log notes
+    /// up to where, for good. Answers how many records are gone.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`]; what was forgotten before it stays so.
+    fn forget_history(&self, before: i64) -> Result<u64, EngineError>;
 
     /// The rows of these bodies, in the order asked; a body that is not there is an error.
     ///

@@ -23,6 +23,7 @@ pub mod directory;
 pub mod embedded;
 pub mod engine;
 pub mod flags;
+mod history;
 pub mod mailbox;
 pub mod memory;
 pub mod message;

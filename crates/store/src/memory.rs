@@ -153,9 +153,20 @@ impl Engine for Memory {
         newer(&log.deltas, after, visit)
     }
 
-    fn history(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<(), EngineError> {
-        let Some(log) = self.log(log) else { return Ok(()) };
-        newer(&log.history, after, visit)
+    fn history(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<u64, EngineError> {
+        let Some(log) = self.log(log) else { return Ok(0) };
+        if let Some(first) = after.checked_add(1) {
+            let mut records = log.history.range(first..);
+            records.try_for_each(|(seq, record)| visit(*seq, &record.octets))?;
+        }
+        Ok(log.forgotten)
+    }
+
+    fn forget_history(&self, before: i64) -> Result<u64, EngineError> {
+        let mut inner = self.lock();
+        inner.writable()?;
+        let logs = inner.state.logs.values_mut();
+        Ok(logs.map(|log| Arc::make_mut(log).forget_history(before)).sum())
     }
 
     fn bodies(&self, ids: &[BodyId]) -> Result<Vec<BodyRow>, EngineError> {
@@ -234,7 +245,16 @@ struct Log {
     head: LogHead,
     deltas: BTreeMap<u64, Arc<[u8]>>,
     pages: BTreeMap<u64, Arc<[u8]>>,
-    history: BTreeMap<u64, Arc<[u8]>>,
+    history: BTreeMap<u64, Record>,
+    /// Up to where history was forgotten.
+    forgotten: u64,
+}
+
+/// A record of history, and when it was committed.
+#[derive(Clone, Debug)]
+struct Record {
+    at: i64,
+    octets: Arc<[u8]>,
 }
 
 #[derive(Clone, Debug)]
@@ -291,7 +311,7 @@ impl State {
     fn apply(&mut self, commit: &Commit, references: &BTreeMap<BodyId, i64>) {
         for append in &commit.appends {
             let log = Arc::make_mut(self.logs.entry(append.log).or_insert_with(Log::empty));
-            log.append(append);
+            log.append(append, commit.now);
         }
         for fold in &commit.folds {
             if let Some(log) = self.logs.get_mut(&fold.log) {
@@ -339,13 +359,15 @@ impl Log {
             deltas: BTreeMap::new(),
             pages: BTreeMap::new(),
             history: BTreeMap::new(),
+            forgotten: 0,
         })
     }
 
-    fn append(&mut self, append: &Append) {
+    fn append(&mut self, append: &Append, now: i64) {
         self.deltas.insert(append.seq, append.delta.as_slice().into());
         if let Some(history) = &append.history {
-            self.history.insert(append.seq, history.as_slice().into());
+            let record = Record { at: now, octets: history.as_slice().into() };
+            self.history.insert(append.seq, record);
         }
         self.head.seq = append.seq;
     }
@@ -359,6 +381,16 @@ impl Log {
         }
         self.deltas.retain(|seq, _| *seq > fold.seq);
         self.head.folded = fold.seq;
+    }
+
+    fn forget_history(&mut self, before: i64) -> u64 {
+        let mut count = 0;
+        while let Some(oldest) = self.history.first_entry().filter(|it| it.get().at < before) {
+            self.forgotten = *oldest.key();
+            oldest.remove();
+            count += 1;
+        }
+        count
     }
 }
 

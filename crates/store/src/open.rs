@@ -58,22 +58,36 @@ impl<T> Published<T> {
     fn changed(&self, since: &Arc<T>) -> Changed {
         let listener = self.event.listen();
         let ready = self.is_gone() || !Arc::ptr_eq(&self.state(), since);
-        Changed { listener: (!ready).then_some(listener) }
+        Changed { listener: (!ready).then_some(listener), other: None }
     }
 }
 
 /// Ready when there is something newer than what one has seen.
 pub struct Changed {
+    /// `None` when it is ready already.
     listener: Option<EventListener>,
+    other: Option<EventListener>,
+}
+
+impl Changed {
+    /// Ready when one of both is.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self.listener, other.listener) {
+            (Some(listener), Some(other)) => Self { listener: Some(listener), other: Some(other) },
+            _ => Self { listener: None, other: None },
+        }
+    }
 }
 
 impl Future for Changed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.listener {
-            Some(listener) => Pin::new(listener).poll(context),
-            None => Poll::Ready(()),
+        let Self { listener: Some(listener), other } = &mut *self else { return Poll::Ready(()) };
+        match (Pin::new(listener).poll(context), other) {
+            (Poll::Pending, Some(other)) => Pin::new(other).poll(context),
+            (polled, _) => polled,
         }
     }
 }
@@ -130,7 +144,8 @@ impl Mailbox {
         state: &Arc<MailboxState>,
         earlier: Option<&Arc<MailboxState>>,
     ) -> Arc<MailboxState> {
-        let Some(user) = self.user.filter(|_| state.has_private_seen()) else {
+        let shared = state.has_private_seen() && state.lens.is_none();
+        let Some(user) = self.user.filter(|_| shared) else {
             return Arc::clone(state);
         };
         self.open.view(state, user, earlier)

@@ -1,25 +1,22 @@
 //! The store: what sessions, delivery and administration talk to.
 //!
-//! Reading is taking a snapshot; writing is submitting a [`Change`] and awaiting its [`Outcome`]. Between the
+//! Reading is taking a snapshot; writing is submitting a [`crate::Change`] and awaiting its [`Outcome`]. Between the
 //! two stands one committer.
 //!
 //! # Invariants
 //! - No runtime, no network: blocking work goes to the [`Executor`] that the host gives.
 //! - Readers take a snapshot and hold nothing [H7].
 
-use crate::account::AccountChange;
-use crate::batch::{Batcher, Job, RENAMED, Task};
-use crate::change::{Change, Error, Outcome};
-use crate::delta::decode_history;
-use crate::engine::{
-    AccountId, AccountRow, BodyId, BodyRef, BodyStore, Engine, Fold, LogId, MailboxId,
-};
+mod submit;
+
+use crate::batch::{Batcher, Job, Task};
+use crate::change::{Error, Outcome};
+use crate::engine::{AccountId, AccountRow, BodyId, BodyRef, BodyStore, Engine, Fold, MailboxId};
 use crate::mailbox::MailboxState;
 use crate::open::{Account, Mailbox, OpenAccount, OpenMailbox};
 use crate::receive::{Body, Receiver};
 use crate::registry::Registry;
 use futures_channel::oneshot;
-use imap::set::UidSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -334,130 +331,6 @@ impl Store {
         Ok(Arc::clone(self.inner.directory.get_or_init(|| open)))
     }
 
-    /// Submits a change for delivery or administration: rights are not tested, nothing is private. See
-    /// [`Store::submit_by`].
-    pub fn submit(&self, change: Change) -> Pending {
-        self.submit_job(change, None)
-    }
-
-    /// Submits a change on behalf of a user, whose rights are tested against the state that the change is
-    /// applied to. Changes of mailboxes that are in memory are queued at once, in the order of the calls; others
-    /// once they have been read.
-    pub fn submit_by(&self, user: AccountId, change: Change) -> Pending {
-        self.submit_job(change, Some(user))
-    }
-
-    fn submit_job(&self, change: Change, by: Option<AccountId>) -> Pending {
-        let (reply, receive) = oneshot::channel();
-        match self.in_memory(&change) {
-            Some((mailboxes, accounts)) => {
-                let task = Task::Change { change, by };
-                self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
-            }
-            None => {
-                let store = self.clone();
-                self.inner.executor.run(Box::new(move || store.submit_closed(change, by, reply)));
-            }
-        }
-        Pending { reply: receive }
-    }
-
-    /// What the change needs, if all of it is in memory; the names that an account change is about are read
-    /// where that may block.
-    fn in_memory(&self, change: &Change) -> Option<Needed> {
-        if matches!(change, Change::Account { .. }) {
-            return None;
-        }
-        let directory = Arc::clone(self.inner.directory.get()?);
-        let ids = mailboxes_of(change);
-        let mailboxes: Option<_> = ids.iter().map(|id| self.inner.registry.mailbox(*id)).collect();
-        let owners = accounts_of(change, &ids);
-        let owners = owners.into_iter().map(|id| self.inner.registry.account(id));
-        let accounts: Option<_> = owners.chain([Some(directory)]).collect();
-        Some((mailboxes?, accounts?))
-    }
-
-    /// Reads what the change needs, then queues it. Blocks.
-    fn submit_closed(
-        &self,
-        change: Change,
-        by: Option<AccountId>,
-        reply: oneshot::Sender<Result<Outcome, Error>>,
-    ) {
-        match self.gather(&change) {
-            Ok((mailboxes, accounts)) => {
-                let task = Task::Change { change, by };
-                self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
-            }
-            Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
-    /// What the change needs, read where it is not in memory. Blocks.
-    fn gather(&self, change: &Change) -> Result<Needed, Error> {
-        let inner = &self.inner;
-        let mut ids = mailboxes_of(change);
-        let owners = accounts_of(change, &ids);
-        let mut accounts = owners
-            .into_iter()
-            .map(|id| inner.registry.load_account(self.engine(), id))
-            .collect::<Result<Vec<_>, _>>()?;
-        if let (Some(account), Change::Account { change, .. }) = (accounts.first(), change) {
-            ids.extend(named_mailbox(&account.published.state(), change));
-            check_count(&account.published.state(), change, inner.options.mailboxes_max)?;
-        }
-        accounts.push(self.load_directory()?);
-        let load = |id: &MailboxId| {
-            inner.registry.load_mailbox(self.engine(), *id, inner.options.keywords_max)
-        };
-        Ok((ids.iter().map(load).collect::<Result<Vec<_>, _>>()?, accounts))
-    }
-
-    /// Changes an account for its own user or for the administrator.
-    ///
-    /// # Errors
-    /// As the change's own rules say, see [`AccountChange`].
-    pub async fn submit_account(
-        &self,
-        account: AccountId,
-        change: AccountChange,
-    ) -> Result<Outcome, Error> {
-        self.change_account(account, change, None).await
-    }
-
-    /// Changes an account on behalf of a user, whose rights are tested.
-    ///
-    /// # Errors
-    /// As [`Store::submit_account`], and [`Error::NoPermission`].
-    pub async fn submit_account_by(
-        &self,
-        user: AccountId,
-        account: AccountId,
-        change: AccountChange,
-    ) -> Result<Outcome, Error> {
-        self.change_account(account, change, Some(user)).await
-    }
-
-    async fn change_account(
-        &self,
-        account: AccountId,
-        change: AccountChange,
-        by: Option<AccountId>,
-    ) -> Result<Outcome, Error> {
-        for _ in 0..10 {
-            let change = Change::Account { account, change: change.clone() };
-            match self.submit_job(change, by).await {
-                Err(error) if error == RENAMED => {}
-                done => {
-                    self.fold_account_if_due(account);
-                    self.fold_account_if_due(AccountId::SHARED);
-                    return done;
-                }
-            }
-        }
-        Err(RENAMED)
-    }
-
     /// Begins to receive a message.
     ///
     /// # Errors
@@ -483,27 +356,6 @@ impl Store {
     pub async fn bodies(&self, ids: &[BodyId]) -> Result<Vec<Arc<Body>>, Error> {
         let rows = self.engine().bodies(ids)?;
         rows.into_iter().map(|row| Ok(Arc::new(Body::decode(row)?))).collect()
-    }
-
-    /// The UIDs expunged with a mod-sequence greater than `after`, as far back as asked: nothing is ever
-    /// forgotten [S-128].
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] or [`Error::Unavailable`].
-    pub async fn expunged_since(&self, mailbox: MailboxId, after: u64) -> Result<UidSet, Error> {
-        let store = self.clone();
-        let read = move || {
-            let mut ranges = Vec::new();
-            store.engine().history(LogId::from(mailbox), after, &mut |_, octets| {
-                ranges.extend_from_slice(decode_history(octets)?.ranges());
-                if ranges.len() >= 65_536 {
-                    ranges = UidSet::from_ranges(ranges.drain(..)).ranges().to_vec();
-                }
-                Ok(())
-            })?;
-            Ok(UidSet::from_ranges(ranges))
-        };
-        self.blocking(read).await
     }
 
     fn fold_if_due(&self, open: Arc<OpenMailbox>) {
@@ -559,68 +411,6 @@ impl Store {
         let (reply, receive) = oneshot::channel();
         self.inner.batcher.submit(job(reply));
         Pending { reply: receive }.await
-    }
-}
-
-/// Everything in memory that a change needs.
-type Needed = (Vec<Arc<OpenMailbox>>, Vec<Arc<OpenAccount>>);
-
-/// The accounts that a change is about, or whose usage it changes; a change of an account names that one first.
-fn accounts_of(change: &Change, mailboxes: &[MailboxId]) -> Vec<AccountId> {
-    match change {
-        Change::Account { account, .. } => vec![*account],
-        Change::StoreFlags { .. } | Change::Configure { .. } => Vec::new(),
-        Change::Append { .. }
-        | Change::Post { .. }
-        | Change::Expunge { .. }
-        | Change::Transfer { .. } => {
-            let mut owners: Vec<AccountId> = mailboxes.iter().map(|id| id.account).collect();
-            owners.dedup();
-            owners
-        }
-    }
-}
-
-/// The mailboxes that a change names by id.
-fn mailboxes_of(change: &Change) -> Vec<MailboxId> {
-    match change {
-        Change::StoreFlags { mailbox, .. }
-        | Change::Append { mailbox, .. }
-        | Change::Post { mailbox, .. }
-        | Change::Expunge { mailbox, .. }
-        | Change::Configure { mailbox, .. } => vec![*mailbox],
-        Change::Transfer { source, target, .. } if source == target => vec![*source],
-        Change::Transfer { source, target, .. } => vec![*source, *target],
-        Change::Account { .. } => Vec::new(),
-    }
-}
-
-/// The mailbox whose messages a change of names touches.
-fn named_mailbox(
-    state: &crate::account::AccountState,
-    change: &AccountChange,
-) -> Option<MailboxId> {
-    match change {
-        AccountChange::Delete { name }
-        | AccountChange::SetAcl { name, .. }
-        | AccountChange::SetPrivateSeen { name, .. } => state.mailbox(name)?.id,
-        AccountChange::Rename { from, .. } if from == crate::account::INBOX => {
-            state.mailbox(from)?.id
-        }
-        _ => None,
-    }
-}
-
-fn check_count(
-    state: &crate::account::AccountState,
-    change: &AccountChange,
-    limit: usize,
-) -> Result<(), Error> {
-    match change {
-        AccountChange::Create { .. } if state.count() >= limit => {
-            Err(Error::Limit("the account has as many mailboxes as it may have"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking; the lint exempts only the test functions themselves"
 )]
 
+#[path = "house/stepped.rs"]
 mod house;
 
 use house::House;

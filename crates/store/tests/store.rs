@@ -14,15 +14,16 @@ use imap::set::UidSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use store::engine::{Engine, LogId};
 use store::memory::{Fate, Fault, Memory, MemoryBodies};
 use store::{
-    AccountChange, Change, Error, Executor, Mailbox, MailboxId, NewMessage, Options, Outcome,
-    Pending, Store, Stored,
+    AccountChange, Change, Clock, Error, Executor, Mailbox, MailboxId, NewMessage, Options,
+    Outcome, Pending, Store, Stored,
 };
 
+#[path = "house/stepped.rs"]
 mod house;
 
 use house::{House, Ticks};
@@ -189,6 +190,63 @@ fn bodies_are_given_back_once_nothing_refers_to_them() {
     assert_eq!(house.bodies.count(), 2);
 }
 
+/// A clock that stands where it is put.
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::Relaxed).try_into().unwrap()
+    }
+
+    fn random(&self) -> u64 {
+        7
+    }
+}
+
+#[test]
+fn forgotten_history_is_never_taken_for_none() {
+    // [S-130] [S-172] H6
+    let clock = Arc::new(Hand(AtomicU64::new(1_000)));
+    let mut house =
+        House::with_clock(Memory::new(), MemoryBodies::new(), clock.clone(), Options::default());
+    let account = house.account("ann");
+    let inbox = house.mailbox(&account, "INBOX");
+    house.append(&inbox, 9);
+    let mut marks = Vec::new();
+    for uid in 1..=6 {
+        marks.push(inbox.state().highest_mod_seq().value());
+        let uids = UidSet::from_ranges([(uid, uid)]);
+        let change =
+            Change::Transfer { source: inbox.id(), target: inbox.id(), uids, remove: true };
+        house.run(house.store.submit(change)).unwrap();
+        clock.0.fetch_add(100, Ordering::Relaxed);
+    }
+    let id = account.id();
+    let set = |low, high| Some(UidSet::from_ranges([(low, high)]));
+    assert_eq!(house.expunged_since(&inbox, marks[0]), set(1, 6));
+    assert_eq!(house.store.forget_history(100_000).unwrap(), 0);
+    // Those of the seconds 1000, 1100 and 1200 are older than 350 seconds at 1600.
+    assert_eq!(house.store.forget_history(350).unwrap(), 3);
+    for restarted in [false, true] {
+        if restarted {
+            let engine = house.engine.crash(|| Fate::Lost);
+            let bodies = house.bodies.crash(|| Fate::Lost);
+            house = House::with_clock(engine, bodies, clock.clone(), Options::default());
+        }
+        let inbox = house.mailbox(&house.run(house.store.account(id)).unwrap(), "INBOX");
+        assert_eq!(house.expunged_since(&inbox, 0), None);
+        assert_eq!(house.expunged_since(&inbox, marks[2]), None, "one below what was forgotten");
+        assert_eq!(house.expunged_since(&inbox, marks[3]), set(4, 6), "all of it is remembered");
+        let some = UidSet::from_ranges([(5, 9)]);
+        // Three records: an answer from fewer would not be whole.
+        for (records_max, expected) in [(1000, set(5, 6)), (3, set(5, 6)), (2, None)] {
+            let id = inbox.id();
+            let find = house.store.expunged_since(id, marks[3], some.clone(), records_max);
+            assert_eq!(house.run(find).unwrap(), expected);
+        }
+    }
+}
+
 #[test]
 fn every_octet_that_is_read_was_checked() {
     // H8
@@ -243,7 +301,7 @@ fn many_movers_of_the_same_messages_make_each_copy_once() {
     assert_eq!(inbox.state().exists(), 0);
     let copies: u32 = targets.iter().map(|target| target.state().exists()).sum();
     assert_eq!(copies, 200);
-    assert_eq!(house.run(house.store.expunged_since(inbox.id(), 1)).unwrap(), all);
+    assert_eq!(house.expunged_since(&inbox, 1).unwrap(), all);
 }
 
 #[test]
@@ -341,7 +399,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
         }
         let (seen, highest, next) =
             (flags(&inbox), inbox.state().highest_mod_seq(), inbox.state().uid_next());
-        let history = house.run(house.store.expunged_since(inbox.id(), 1)).unwrap();
+        let history = house.expunged_since(&inbox, 1).unwrap();
         let unanswered =
             house.store.submit(claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("z")));
         let fate = if roll(2) == 0 { Fate::Lost } else { Fate::Kept };
@@ -354,7 +412,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
         assert_eq!(flags(&inbox), seen, "round {round}");
         assert_eq!(inbox.state().highest_mod_seq(), highest);
         assert_eq!(inbox.state().uid_next(), next);
-        assert_eq!(house.run(house.store.expunged_since(inbox.id(), 1)).unwrap(), history);
+        assert_eq!(house.expunged_since(&inbox, 1).unwrap(), history);
         for (_, message) in inbox.state().tree().iter() {
             let body = house.run(house.store.body(message.body)).unwrap();
             let mut octets = Vec::new();

@@ -157,6 +157,50 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// How long something is kept: `"forever"`, `"400 days"`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Keep {
+    /// For ever.
+    #[default]
+    Forever,
+    /// For so many days, at least one.
+    Days(u32),
+}
+
+impl Keep {
+    /// In seconds, unless for ever.
+    pub(crate) fn seconds(self) -> Option<i64> {
+        match self {
+            Self::Forever => None,
+            Self::Days(days) => Some(i64::from(days) * 24 * 60 * 60),
+        }
+    }
+}
+
+impl FromStr for Keep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "forever" {
+            return Ok(Self::Forever);
+        }
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        match number.parse() {
+            Ok(days @ 1..) if matches!(unit.trim(), "days" | "day") => Ok(Self::Days(days)),
+            _ => Err(format!(
+                "`{text}` is not how long: expected \"forever\" or a number of days from 1 up, such as \"400 days\""
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// A number of things of which there must be at least one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Count(pub(crate) usize);
@@ -200,5 +244,16 @@ mod tests {
         assert_eq!("5 min".parse(), Ok(Time(Duration::from_secs(300))));
         assert!("5".parse::<Time>().is_err());
         assert!("0 s".parse::<Time>().is_err());
+    }
+
+    #[test]
+    fn kept_for_days_or_for_ever() {
+        assert_eq!("forever".parse(), Ok(Keep::Forever));
+        assert_eq!("400 days".parse(), Ok(Keep::Days(400)));
+        assert_eq!("1 day".parse::<Keep>().unwrap().seconds(), Some(86_400));
+        assert!("4294967295 days".parse::<Keep>().unwrap().seconds().is_some());
+        for bad in ["", "0 days", "-1 days", "400", "400 h", "4294967296 days", "for ever"] {
+            assert!(bad.parse::<Keep>().is_err(), "{bad}");
+        }
     }
 }

@@ -6,6 +6,8 @@
 use std::io;
 
 use imap::acl::{Identifier, Rights, RightsChange};
+use session::{OTHERS, SHARED};
+use store::account::INBOX;
 use store::acl::GROUP_PREFIX;
 use store::{
     Account, AccountChange, AclEntry, Change, Error, Grantee, MailboxEntry, MailboxId, MailboxState,
@@ -14,11 +16,6 @@ use tokio::io::AsyncWrite;
 
 use super::protocol::{Entry, Listed, Owner, Reply, send};
 use super::{Admin, Failure, refused};
-
-/// The first level of the names below which other users' mailboxes stand, and of those that are nobody's.
-const OTHERS: &str = "Other Users";
-const SHARED: &str = "Shared";
-const INBOX: &str = "INBOX";
 
 /// A mailbox, or the name of one.
 pub(super) struct Place {

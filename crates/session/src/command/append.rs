@@ -90,7 +90,7 @@ impl Session {
 
     /// The mailbox to add to.
     async fn append_target(&mut self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
-        let id = self.target(mailbox)?;
+        let id = self.target(mailbox).await?;
         self.shared.store.mailbox(id).await.map_err(|error| Refusal::from(error).for_target())?;
         Ok(id)
     }
@@ -159,7 +159,9 @@ impl Session {
             internal_date: head.internal_date.unwrap_or(now),
         };
         let messages = heads.into_iter().zip(bodies).map(message).collect();
-        let outcome = self.shared.store.submit(Change::Append { mailbox, messages }).await;
+        let user = self.login()?.identity.account;
+        let change = Change::Append { mailbox, messages };
+        let outcome = self.shared.store.submit_by(user, change).await;
         let appended = match outcome {
             Ok(Outcome::Appended(appended)) => appended,
             Ok(_) => return Err(Refusal::no("The store answered something else").into()),

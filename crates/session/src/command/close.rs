@@ -9,10 +9,10 @@ impl Session {
     pub(crate) async fn close_mailbox(&mut self) -> Result<Reply, Stop> {
         let view = self.view.take().ok_or_else(Refusal::unselected)?;
         if !view.read_only {
-            let mailbox = view.mailbox.id();
-            match self.shared.store.submit(Change::Expunge { mailbox, uids: None }).await {
-                // Deleted by somebody else: closed is what it is.
-                Ok(_) | Err(store::Error::NonExistent) => {}
+            let change = Change::Expunge { mailbox: view.mailbox.id(), uids: None };
+            match self.shared.store.submit_by(view.user(), change).await {
+                // Deleted by somebody else, or without `e` (RFC 4314 §4): closed is what it is.
+                Ok(_) | Err(store::Error::NonExistent | store::Error::NoPermission) => {}
                 Err(error) => {
                     self.view = Some(view);
                     return Err(error.into());

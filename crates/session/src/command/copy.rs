@@ -3,6 +3,7 @@
 use super::create::checked_name;
 use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session, Tell};
+use imap::acl::Rights;
 use imap::command::{MailboxName, Transfer};
 use imap::encode::Code;
 use imap::set::{SequenceSet, UidSet};
@@ -25,18 +26,18 @@ impl Session {
         transfer: &Transfer,
         remove: bool,
     ) -> Result<Transferred, Stop> {
-        let target = self.target(&transfer.mailbox)?;
+        let target = self.target(&transfer.mailbox).await?;
         let view = self.selected()?;
         if remove && view.read_only {
             return Err(Refusal::read_only().into());
         }
-        let source = view.mailbox.id();
+        let (source, user) = (view.mailbox.id(), view.user());
         let uids = if transfer.uid {
             view.uids_of_uids(&transfer.set)
         } else {
             let uids = view.uids_of_numbers(&transfer.set).ok_or_else(numbers_expected)?;
             // [S-147]
-            let gone = uids.difference(&view.mailbox.state().tree().existing(&uids));
+            let gone = uids.difference(&view.newest()?.tree().existing(&uids));
             if !gone.is_empty() && transfer.set != SequenceSet::Saved {
                 let text = "Some of the messages are gone: NOOP tells which";
                 return Err(Refusal::coded(Code::ExpungeIssued, text).into());
@@ -44,7 +45,7 @@ impl Session {
             uids
         };
         let change = Change::Transfer { source, target, uids, remove };
-        match self.shared.store.submit(change).await {
+        match self.shared.store.submit_by(user, change).await {
             Ok(Outcome::Transferred(done)) => Ok(done),
             Ok(_) => Err(Refusal::no("The store answered something else").into()),
             Err(error) => Err(Refusal::from(error).for_target().into()),
@@ -53,12 +54,18 @@ impl Session {
 
     /// The mailbox with this name, as the target of a command that may be told to create it: not with a
     /// name that CREATE refuses (RFC 3501 §6.3.11, §6.4.7).
-    pub(super) fn target(&self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
-        let state = self.login()?.account.state();
-        let name = checked_name(mailbox)?;
-        state.mailbox(name).and_then(|entry| entry.id).ok_or_else(|| {
-            Refusal::coded(Code::TryCreate, "There is no mailbox with this name: CREATE it first")
-        })
+    pub(super) async fn target(&mut self, mailbox: &MailboxName) -> Result<MailboxId, Refusal> {
+        let place = self.place(checked_name(mailbox)?).await?;
+        let login = self.login()?;
+        let (user, directory) = (login.identity.account, login.directory());
+        let absent = |refusal: &Refusal| refusal.code == Some(Code::NonExistent);
+        match place.find(Rights::INSERT) {
+            Err(r) if absent(&r) && place.may_create(user, directory.directory()) => {
+                let text = "There is no mailbox with this name: CREATE it first";
+                Err(Refusal::coded(Code::TryCreate, text))
+            }
+            found => found,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! CREATE (RFC 3501 §6.3.3) with USE (RFC 6154 §3).
 
+use crate::names::Place;
 use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session};
 use imap::command::MailboxName;
@@ -41,9 +42,12 @@ impl Session {
                 let text = "USE takes \\All \\Archive \\Drafts \\Flagged \\Important \\Junk \\Sent \\Trash";
                 Refusal::coded(Code::UseAttr, text)
             })?;
-        let account = self.login()?.account.id();
+        let user = self.login()?.identity.account;
+        // Below a name that is not the user's, what is not there and what may not be seen are answered alike.
+        let hidden = |_| Refusal::no_permission();
+        let Place { owner, name, .. } = self.place(&name).await.map_err(hidden)?;
         let change = AccountChange::Create { name, special_use };
-        self.shared.store.submit_account(account, change).await?;
+        self.shared.store.submit_account_by(user, owner, change).await?;
         Ok(Reply::ok("Created"))
     }
 }

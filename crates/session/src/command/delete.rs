@@ -2,6 +2,7 @@
 
 use crate::refusal::Stop;
 use crate::session::{Reply, Session};
+use imap::acl::Rights;
 use imap::command::MailboxName;
 use store::AccountChange;
 
@@ -9,11 +10,14 @@ impl Session {
     /// Removes a mailbox; with others below it, its name stays as `\Noselect`. A session that deletes the
     /// mailbox that it has selected leaves it.
     pub(crate) async fn delete(&mut self, mailbox: MailboxName) -> Result<Reply, Stop> {
-        let login = self.login()?;
-        let name = mailbox.0.strip_suffix('/').unwrap_or(&mailbox.0).to_owned();
-        let account = login.account.id();
-        let id = login.account.state().mailbox(&name).and_then(|entry| entry.id);
-        self.shared.store.submit_account(account, AccountChange::Delete { name }).await?;
+        let user = self.login()?.identity.account;
+        let place = self.place(mailbox.0.strip_suffix('/').unwrap_or(&mailbox.0)).await?;
+        if !place.own {
+            place.find(Rights::DELETE_MAILBOX)?;
+        }
+        let id = place.state.mailbox(&place.name).and_then(|entry| entry.id);
+        let change = AccountChange::Delete { name: place.name };
+        self.shared.store.submit_account_by(user, place.owner, change).await?;
         if self.view.as_ref().is_some_and(|view| Some(view.mailbox.id()) == id) {
             self.view = None;
         }

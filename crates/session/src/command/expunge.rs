@@ -16,9 +16,10 @@ impl Session {
         if view.read_only {
             return Err(Refusal::read_only().into());
         }
-        let mailbox = view.mailbox.id();
+        let (mailbox, user) = (view.mailbox.id(), view.user());
         let uids = set.map(|set| view.uids_of_uids(set));
-        let outcome = self.shared.store.submit(Change::Expunge { mailbox, uids }).await?;
+        let change = Change::Expunge { mailbox, uids };
+        let outcome = self.shared.store.submit_by(user, change).await?;
         let Outcome::Expunged(expunged) = outcome else {
             return Err(Refusal::no("The store answered something else").into());
         };

@@ -17,6 +17,7 @@ use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session, Tell};
 use crate::shared::{Sink, relieve, yield_now};
 use crate::view::Line;
+use imap::acl::Rights;
 use imap::command::{Fetch, FetchItem, StoreAction};
 use imap::encode::Code;
 use imap::flag::{Flag, SystemFlag};
@@ -88,7 +89,7 @@ impl Session {
         }
         let (voice, store) = (self.voice, self.shared.store.clone());
         let view = self.selected()?;
-        let state = view.mailbox.state();
+        let state = view.newest()?;
         // Numbers first, so that those in the lines that follow are the new ones [S-134, S-146].
         view.tell_numbers(&state, command.uid, voice, sink).await?;
         let uids = numbered.unwrap_or_else(|| view.uids_of_uids(&command.set));
@@ -141,7 +142,8 @@ impl Session {
         view.uids_of_numbers(&command.set).map(Some).ok_or_else(numbers_expected)
     }
 
-    /// Submits the change that sets `\Seen` where it is not set yet; nothing after EXAMINE [S-48].
+    /// Submits the change that sets `\Seen` where it is not set yet; nothing after EXAMINE [S-48] or without `s`
+    /// (RFC 4314 §4).
     fn mark_seen(
         &mut self,
         targets: &Targets,
@@ -149,9 +151,10 @@ impl Session {
         store: &store::Store,
     ) -> Result<Option<Pending>, Refusal> {
         let view = self.selected()?;
-        if !items.set_seen() || view.read_only {
+        if !items.set_seen() || view.read_only || !view.rights.contains(Rights::SEEN) {
             return Ok(None);
         }
+        let user = view.user();
         let mut unseen = UidSet::new();
         for (_, message) in
             targets.state.tree().changed_since_in(targets.since.unwrap_or(0), &targets.uids)
@@ -161,13 +164,14 @@ impl Session {
             }
         }
         Ok((!unseen.is_empty()).then(|| {
-            store.submit(Change::StoreFlags {
+            let change = Change::StoreFlags {
                 mailbox: view.mailbox.id(),
                 uids: unseen,
                 condition: None,
                 action: StoreAction::Add,
                 flags: vec![Flag::System(SystemFlag::Seen)],
-            })
+            };
+            store.submit_by(user, change)
         }))
     }
 
@@ -277,11 +281,12 @@ impl Session {
         };
         let voice = self.voice;
         let view = self.selected()?;
-        view.tell_numbers(&stored.after, uid, voice, sink).await?;
-        for (_, message) in stored.after.tree().iter_uids(&stored.changed) {
+        let after = view.accept(&stored.after)?;
+        view.tell_numbers(&after, uid, voice, sink).await?;
+        for (_, message) in after.tree().iter_uids(&stored.changed) {
             view.tell_message(message, Line { flags: true, uid }, voice, sink);
             relieve(sink).await?;
         }
-        Ok(Tell::UpTo { state: stored.after, expunges: uid, known: stored.changed })
+        Ok(Tell::UpTo { state: after, expunges: uid, known: stored.changed })
     }
 }

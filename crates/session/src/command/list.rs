@@ -1,8 +1,10 @@
 //! LIST, plain and extended.
 //!
 //! # Standards
-//! RFC 3501 §6.3.8, RFC 5258 (LIST-EXTENDED), RFC 3348 (CHILDREN), RFC 5819 (LIST-STATUS), RFC 6154 (SPECIAL-USE).
+//! RFC 3501 §6.3.8, RFC 5258 (LIST-EXTENDED), RFC 3348 (CHILDREN), RFC 5819 (LIST-STATUS), RFC 6154 (SPECIAL-USE),
+//! RFC 8440 (LIST-MYRIGHTS).
 
+use crate::names::{Listed, Listing};
 use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session};
 use crate::shared::{Sink, relieve, yield_now};
@@ -10,7 +12,7 @@ use imap::command::{List, ListReturn, ListSelect, StatusItem};
 use imap::encode;
 use std::collections::BTreeSet;
 use std::ops::Bound;
-use store::{AccountState, MailboxEntry, MailboxId};
+use store::AccountState;
 
 /// A reference and patterns as one list of patterns.
 pub(super) struct Patterns(Vec<String>);
@@ -48,12 +50,16 @@ struct Wanted<'a> {
     subscribed: bool,
     special_use: bool,
     recursive: bool,
-    state: &'a AccountState,
+    names: &'a Listing<'a>,
     subscriptions: BTreeSet<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
-    fn new(list: &'a List, state: &'a AccountState) -> Result<Self, Refusal> {
+    fn new(
+        list: &'a List,
+        names: &'a Listing<'a>,
+        state: &'a AccountState,
+    ) -> Result<Self, Refusal> {
         let selects = |option: &ListSelect| list.select.contains(option);
         let wanted = Self {
             patterns: Patterns::new(&list.reference, &list.patterns),
@@ -61,7 +67,7 @@ impl<'a> Wanted<'a> {
             special_use: selects(&ListSelect::SpecialUse),
             recursive: selects(&ListSelect::RecursiveMatch),
             subscriptions: state.subscriptions().collect(),
-            state,
+            names,
             list,
         };
         if wanted.recursive && !wanted.subscribed && !wanted.special_use {
@@ -74,7 +80,7 @@ impl<'a> Wanted<'a> {
     /// The names that may be answered, in order: what exists and, where subscriptions select, those and what
     /// is above them.
     fn candidates(&self) -> BTreeSet<&'a str> {
-        let mut names: BTreeSet<&str> = self.state.mailboxes().map(|(name, _)| name).collect();
+        let mut names: BTreeSet<&str> = self.names.keys().map(AsRef::as_ref).collect();
         if self.subscribed {
             for name in &self.subscriptions {
                 names.insert(name);
@@ -88,8 +94,7 @@ impl<'a> Wanted<'a> {
 
     /// Whether the selection options choose the name.
     fn selects(&self, name: &str) -> bool {
-        let special =
-            || self.state.mailbox(name).is_some_and(|entry| !entry.special_use.is_empty());
+        let special = || self.names.get(name).is_some_and(|entry| !entry.special_use.is_empty());
         (!self.subscribed || self.subscriptions.contains(name)) && (!self.special_use || special())
     }
 
@@ -104,10 +109,18 @@ impl<'a> Wanted<'a> {
             let mut names = self.subscriptions.range::<str, _>(range);
             return names.by_ref().take_while(|n| n.starts_with(&below)).any(|n| chosen(n));
         }
-        self.state.inferiors(name).any(|(inferior, _)| chosen(inferior))
+        self.inferiors(name).any(chosen)
     }
 
-    fn attributes(&self, name: &str, entry: Option<&MailboxEntry>) -> Vec<&'static str> {
+    /// The names below this one.
+    fn inferiors(&self, name: &str) -> impl Iterator<Item = &str> {
+        let below = format!("{name}/");
+        let range = (Bound::Included(below.as_str()), Bound::Unbounded);
+        let names = self.names.range::<str, _>(range).map(|(name, _)| name.as_ref());
+        names.take_while(move |name| name.starts_with(&below))
+    }
+
+    fn attributes(&self, name: &str, entry: Option<&Listed>) -> Vec<&'static str> {
         let mut attributes = Vec::new();
         if entry.is_none_or(|entry| entry.id.is_none()) {
             attributes.push("\\Noselect");
@@ -115,7 +128,7 @@ impl<'a> Wanted<'a> {
                 attributes.push("\\NonExistent");
             }
         }
-        let children = self.state.has_children(name);
+        let children = self.inferiors(name).next().is_some();
         attributes.push(if children { "\\HasChildren" } else { "\\HasNoChildren" });
         let returns = |option: &ListReturn| self.list.returns.contains(option);
         if (self.subscribed || returns(&ListReturn::Subscribed))
@@ -143,12 +156,13 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Writes the line for this name, if one is due; answers the mailbox when it can be asked for STATUS.
-    fn write(&self, name: &str, out: &mut Vec<u8>) -> Option<MailboxId> {
+    /// Writes the line for this name, if one is due; answers the mailbox when it can be asked for STATUS and
+    /// MYRIGHTS.
+    fn write(&self, name: &str, out: &mut Vec<u8>) -> Option<&Listed> {
         if !self.patterns.match_name(name) {
             return None;
         }
-        let entry = self.state.mailbox(name);
+        let entry = self.names.get(name);
         let selected = self.selects(name);
         // A name that only leads to others is shown when one of those is not shown itself.
         let below = self.recursive && self.selects_below(name, !selected);
@@ -159,7 +173,11 @@ impl<'a> Wanted<'a> {
         let info = below.then_some(info.as_slice());
         encode::list(out, false, &self.attributes(name, entry), Some('/'), name, info);
         // RFC 5819 §2: what is shown for the sake of others only has no STATUS.
-        entry.filter(|_| selected).and_then(|entry| entry.id)
+        let entry = entry.filter(|entry| selected && entry.id.is_some())?;
+        if self.list.returns.contains(&ListReturn::MyRights) {
+            encode::my_rights(out, name, entry.rights);
+        }
+        Some(entry)
     }
 }
 
@@ -171,19 +189,22 @@ impl Session {
             encode::list(sink.buffer(), false, &["\\Noselect"], Some('/'), "", None);
             return Ok(Reply::ok("That is the delimiter"));
         }
-        if list.returns.contains(&ListReturn::MyRights) {
-            return Err(Refusal::bad("This server has no rights to return").into());
+        if list.returns.contains(&ListReturn::MyRights) && !self.offers("LIST-MYRIGHTS") {
+            return Err(Refusal::bad("LIST-MYRIGHTS is switched off here").into());
         }
         let state = self.login()?.account.state();
-        let wanted = Wanted::new(list, &state)?;
+        let sharers = self.sharers().await?;
+        let names = self.listing(&state, &sharers)?;
+        let wanted = Wanted::new(list, &names, &state)?;
         let status = wanted.status_items();
         if status.is_some_and(|items| items.contains(&StatusItem::HighestModSeq)) {
             self.become_aware(sink);
         }
         for (count, name) in wanted.candidates().into_iter().enumerate() {
-            if let (Some(id), Some(items)) = (wanted.write(name, sink.buffer()), status) {
+            let entry = wanted.write(name, sink.buffer());
+            if let (Some(id), Some(items)) = (entry.and_then(|entry| entry.id), status) {
                 match self.tell_status(name, id, items, sink).await {
-                    // Deleted meanwhile: there is no STATUS to send (RFC 5819 §2).
+                    // Deleted meanwhile, or without `r`: there is no STATUS to send (RFC 5819 §2).
                     Ok(()) | Err(Stop::Refused(_)) => {}
                     Err(Stop::Closed) => return Err(Stop::Closed),
                 }

@@ -28,7 +28,8 @@ impl Session {
     /// Lets the client in, with the capabilities that it has now.
     pub(crate) async fn enter(&mut self, identity: Identity) -> Result<Reply, Stop> {
         let account = self.shared.store.account(identity.account).await?;
-        self.login = Some(Login { identity, account });
+        let directory = self.shared.store.directory().await?;
+        self.login = Some(Login { identity, account, directory });
         self.framer.set_limits(self.shared.config.limits);
         let code = Code::Capability(self.shared.capabilities(&self.peer, self.account()));
         Ok(Reply::ok("Welcome").code(code))

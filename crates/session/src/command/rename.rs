@@ -2,9 +2,11 @@
 //! RENAME INBOX moves its messages [S-157].
 
 use super::create::checked_name;
-use crate::refusal::Stop;
+use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session};
+use imap::acl::Rights;
 use imap::command::MailboxName;
+use imap::encode::Code;
 use store::AccountChange;
 
 impl Session {
@@ -14,15 +16,22 @@ impl Session {
         from: MailboxName,
         to: &MailboxName,
     ) -> Result<Reply, Stop> {
-        let to = checked_name(to)?.to_owned();
-        let from = from.0.strip_suffix('/').unwrap_or(&from.0).to_owned();
-        let login = self.login()?;
-        let account = login.account.id();
-        if login.account.state().mailbox(&to).is_some() {
+        let user = self.login()?.identity.account;
+        let from = self.place(from.0.strip_suffix('/').unwrap_or(&from.0)).await?;
+        if !from.own {
+            from.find(Rights::DELETE_MAILBOX)?;
+        }
+        let to = self.place(checked_name(to)?).await.map_err(|_| Refusal::no_permission())?;
+        if from.owner != to.owner {
+            let text = "A mailbox stays with its owner: copy the messages instead";
+            return Err(Refusal::coded(Code::Cannot, text).into());
+        }
+        if to.own && to.state.mailbox(&to.name).is_some() {
             // Also a name that is there for the sake of others: those below must not fall upon each other.
             return Err(store::Error::AlreadyExists.into());
         }
-        self.shared.store.submit_account(account, AccountChange::Rename { from, to }).await?;
+        let change = AccountChange::Rename { from: from.name, to: to.name };
+        self.shared.store.submit_account_by(user, from.owner, change).await?;
         Ok(Reply::ok("Renamed"))
     }
 }

@@ -7,49 +7,59 @@
 //! # Standards
 //! RFC 7162 §3.2.5, §3.2.6 and §3.2.10.1.
 
-use crate::refusal::{Refusal, Stop};
+use crate::refusal::Stop;
 use crate::session::Session;
 use crate::shared::{Event, Sink, relieve};
-use crate::view::{Line, View};
+use crate::view::{Line, write_vanished};
 use imap::command::QResync;
-use imap::encode;
 use imap::number::SeqNum;
-use imap::set::{SequenceSet, SetBound, UidSet};
+use imap::set::UidSet;
 use std::sync::Arc;
 
-/// Checks what the grammar cannot: both sets of the match data rise and have the same length [S-116].
-pub(super) fn check_match_data(qresync: &QResync) -> Result<(), Refusal> {
-    let Some((numbers, uids)) = &qresync.match_data else { return Ok(()) };
-    let expected = "expected message numbers and UIDs that rise, as many of one as of the other";
-    match (ascending(numbers), ascending(uids)) {
-        (Some(numbers), Some(uids)) if numbers.len() == uids.len() => Ok(()),
-        _ => Err(Refusal::bad(expected)),
-    }
-}
-
-/// The set, if it was typed in strictly rising order and without `*`.
-fn ascending(set: &SequenceSet) -> Option<UidSet> {
-    let SequenceSet::Ranges(ranges) = set else { return None };
-    let mut last = 0;
-    for range in ranges {
-        let (SetBound::Number(low), SetBound::Number(high)) = range else { return None };
-        if low.get() <= last || high < low {
-            return None;
-        }
-        last = high.get();
-    }
-    set.resolve(0)
-}
+/// Records of history that are read to tell a client exactly what vanished, or as many as there are messages if
+/// that is more. To name all that are not there costs no more than the gaps between the messages: whoever has
+/// missed still more expunges is told that, as if they had been forgotten.
+const RECORDS_MAX: usize = 65_536;
 
 /// The UID up to which the client knows every expunge: that of the last pair of the leading run that still
-/// matches (RFC 7162 §3.2.5.2) [S-124]. Looks at no more pairs than there are messages.
-fn known_up_to(view: &View, numbers: &UidSet, uids: &UidSet) -> u32 {
-    let matching = numbers.iter().zip(uids.iter()).take_while(|(number, uid)| {
-        let at = SeqNum::new(*number).and_then(|seq| view.numbering().uid_at(seq));
-        // A number beyond EXISTS is a mismatch, not an error [S-125].
-        at.is_some_and(|found| found.value() == *uid)
-    });
-    matching.last().map_or(0, |(_, uid)| uid)
+/// matches (RFC 7162 §3.2.5.2) [S-124]. A number beyond EXISTS is a mismatch, not an error [S-125].
+///
+/// Both sets rise. Where a number and a UID rise together, the UID found can only run ahead of the one typed,
+/// so each range costs its two ends and a search, however wide it is [S-116, S-174].
+fn known_up_to(uid_at: impl Fn(u32) -> Option<u32>, numbers: &UidSet, uids: &UidSet) -> u32 {
+    let mut known = 0;
+    for (number, uid, count) in pairs(numbers, uids) {
+        let matches = |i: u32| uid_at(number + i) == Some(uid + i);
+        if !matches(0) {
+            return known;
+        }
+        // The last that matches, between one that does and one that does not.
+        let (mut low, mut high) = (0, count);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if matches(middle) { low = middle } else { high = middle }
+        }
+        known = uid + low;
+        if high < count {
+            return known;
+        }
+    }
+    known
+}
+
+/// The pairs of two sets of equally many elements, as runs: the first number, the first UID, how many.
+fn pairs(numbers: &UidSet, uids: &UidSet) -> impl Iterator<Item = (u32, u32, u32)> {
+    let (mut numbers, mut uids) = (numbers.ranges().iter(), uids.ranges().iter());
+    let (mut number, mut uid) = (None, None);
+    std::iter::from_fn(move || {
+        let (number_low, number_high) = number.take().or_else(|| numbers.next().copied())?;
+        let (uid_low, uid_high) = uid.take().or_else(|| uids.next().copied())?;
+        let last = (number_high - number_low).min(uid_high - uid_low);
+        number = (number_low + last < number_high).then(|| (number_low + last + 1, number_high));
+        uid = (uid_low + last < uid_high).then(|| (uid_low + last + 1, uid_high));
+        // One set of all 2^32−1 numbers is as many as a count holds.
+        Some((number_low, uid_low, last + 1))
+    })
 }
 
 impl Session {
@@ -75,10 +85,12 @@ impl Session {
         };
         let mut within = known.clone();
         if let Some((numbers, uids)) = &qresync.match_data
-            && let (Some(numbers), Some(uids)) = (ascending(numbers), ascending(uids))
+            && let (Some(numbers), Some(uids)) = (numbers.resolve(0), uids.resolve(0))
         {
             // A sample that restricts expunges only, never flags [S-124, S-125, S-126].
-            let from = known_up_to(view, &numbers, &uids).saturating_add(1);
+            let numbering = view.numbering();
+            let uid_at = |number| Some(numbering.uid_at(SeqNum::new(number)?)?.value());
+            let from = known_up_to(uid_at, &numbers, &uids).saturating_add(1);
             within = within.intersection(&UidSet::from_ranges([(from, u32::MAX)]));
         }
         let since = self.since(qresync.mod_seq.value())?;
@@ -117,37 +129,75 @@ impl Session {
         let last = view.state().uid_next().saturating_sub(1);
         let within = within.intersection(&UidSet::from_ranges([(1, last)]));
         let expunged = match since {
-            Some(since) => {
-                let expunged = store.expunged_since(view.mailbox.id(), since).await?;
-                expunged.intersection(&within)
+            // Nothing of what this client has missed is newer than the view.
+            Some(since) if within.is_empty() || since >= view.state().highest_mod_seq().value() => {
+                return Ok(());
             }
-            None => within,
+            Some(since) => {
+                let records_max = RECORDS_MAX.max(view.exists() as usize);
+                let id = view.mailbox.id();
+                store.expunged_since(id, since, within.clone(), records_max).await?
+            }
+            None => Some(within.clone()),
         };
+        let expunged = expunged.unwrap_or_else(|| {
+            // Some of it was forgotten, or is too much to read: all that are not there [S-130, H6].
+            self.shared.observer.count(Event::ResyncFallback);
+            within
+        });
         // The history may be newer than the view: what is still numbered has not vanished yet [S-134].
         let view = self.selected()?;
         let vanished = expunged.difference(&view.numbering().existing(&expunged));
-        encode::vanished(sink.buffer(), true, &vanished);
-        Ok(relieve(sink).await?)
+        Ok(write_vanished(true, &vanished, sink).await?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::num::NonZeroU32;
+    use std::cell::Cell;
 
-    fn set(ranges: &[(u32, u32)]) -> SequenceSet {
-        let bound = |n| SetBound::Number(NonZeroU32::new(n).unwrap());
-        SequenceSet::Ranges(ranges.iter().map(|(a, b)| (bound(*a), bound(*b))).collect())
+    fn set(ranges: &[(u32, u32)]) -> UidSet {
+        UidSet::from_ranges(ranges.iter().copied())
+    }
+
+    /// A mailbox of which every third UID is gone: 1, 2, 4, 5, 7, …
+    fn uid_at(number: u32) -> Option<u32> {
+        (number <= 1_000_000).then(|| number + (number - 1) / 2)
     }
 
     #[test]
-    fn match_data_must_rise() {
-        // [S-116]
-        assert!(ascending(&set(&[(1, 3), (5, 5)])).is_some());
-        assert!(ascending(&set(&[(1, u32::MAX)])).is_some());
-        assert!(ascending(&set(&[(3, 3), (2, 2)])).is_none());
-        assert!(ascending(&set(&[(3, 1)])).is_none());
-        assert!(ascending(&set(&[(3, 4), (4, 5)])).is_none());
+    fn the_leading_run_of_match_data_counts() {
+        // [S-124] [S-125]: RFC 7162 §3.2.5.2 compares in ascending order and stops.
+        for (numbers, uids, known) in [
+            (set(&[(1, 1), (3, 3)]), set(&[(1, 1), (4, 4)]), 4),
+            (set(&[(1, 1), (3, 3)]), set(&[(1, 1), (3, 3)]), 1),
+            (set(&[(1, 1)]), set(&[(2, 2)]), 0),
+            (set(&[(1, 4)]), set(&[(1, 2), (4, 5)]), 5),
+            (set(&[(1, 4)]), set(&[(1, 4)]), 2),
+            (set(&[(3, 3), (5, 9)]), set(&[(4, 4), (7, 11)]), 8),
+            (set(&[(999_999, 1_000_001)]), set(&[(1_499_998, 1_500_000)]), 1_499_999),
+            (set(&[(1, u32::MAX)]), set(&[(1, u32::MAX)]), 2),
+        ] {
+            assert_eq!(known_up_to(uid_at, &numbers, &uids), known, "{numbers} {uids}");
+        }
+    }
+
+    #[test]
+    fn match_data_costs_its_ranges_not_their_width() {
+        // [S-116] [S-174]
+        let looked = Cell::new(0);
+        let same = |number| {
+            looked.set(looked.get() + 1);
+            Some(number)
+        };
+        let all = set(&[(1, u32::MAX)]);
+        assert_eq!(known_up_to(same, &all, &all), u32::MAX);
+        assert!(looked.get() <= 34, "{} look-ups", looked.get());
+        looked.set(0);
+        let ranges: Vec<_> = (1..=100_000).map(|n| (n * 3, n * 3 + 1)).collect();
+        let many = set(&ranges);
+        assert_eq!(known_up_to(same, &many, &many), 300_001);
+        assert!(looked.get() <= 200_000, "{} look-ups", looked.get());
     }
 }

@@ -116,7 +116,7 @@ impl Session {
         let expunges = command.uid && !command.keys.iter().any(search::has_numbers);
         let (voice, store) = (self.voice, self.shared.store.clone());
         let view = self.selected()?;
-        let state = view.mailbox.state();
+        let state = view.newest()?;
         view.tell_numbers(&state, expunges, voice, sink).await?;
         let now = store.now();
         let keys: Vec<Key> = command.keys.iter().map(|k| search::compile(k, view, now)).collect();

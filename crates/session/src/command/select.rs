@@ -7,6 +7,7 @@ use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session, Tell};
 use crate::shared::Sink;
 use crate::view::View;
+use imap::acl::Rights;
 use imap::command::Select;
 use imap::encode::{self, Code, Status};
 use imap::number::Uid;
@@ -19,31 +20,27 @@ impl Session {
         sink: &mut S,
     ) -> Result<Reply, Stop> {
         self.close_view(sink);
-        if let Some(qresync) = &select.qresync {
-            // Everything is checked before the mailbox is opened [S-112, S-115, S-116].
-            if !self.voice.qresync {
-                return Err(Refusal::bad("QRESYNC needs ENABLE QRESYNC first").into());
-            }
-            super::resync::check_match_data(qresync)?;
+        if select.qresync.is_some() && !self.voice.qresync {
+            // Everything else was checked by the parser, before anything is opened [S-112, S-115, S-116].
+            return Err(Refusal::bad("QRESYNC needs ENABLE QRESYNC first").into());
         }
         if select.condstore || select.qresync.is_some() {
             // Before HIGHESTMODSEQ is read, so that no change falls between [S-29].
             self.become_aware(sink);
         }
-        let state = self.login()?.account.state();
-        let entry = state.mailbox(&select.mailbox.0).ok_or(store::Error::NonExistent)?;
-        let id = entry.id.ok_or_else(|| {
-            Refusal::coded(Code::NonExistent, "There are only mailboxes below this name, none here")
-        })?;
-        let mailbox = self.shared.store.mailbox(id).await?;
-        let view = View::open(mailbox, select.read_only);
+        let id = self.place(&select.mailbox.0).await?.find(Rights::READ)?;
+        let login = self.login()?;
+        let (user, directory) = (login.identity.account, login.directory.clone());
+        let mailbox = self.shared.store.mailbox_of(id, user).await?;
+        let view = View::open(mailbox, select.read_only, user, directory)?;
+        let writable = view.is_writable();
         self.describe_view(&view, sink);
         self.view = Some(view);
         if let Some(qresync) = &select.qresync {
             // Only after all that a SELECT without it says [S-117].
             self.resync(qresync, sink).await?;
         }
-        let code = if select.read_only { Code::ReadOnly } else { Code::ReadWrite };
+        let code = if writable { Code::ReadWrite } else { Code::ReadOnly };
         Ok(Reply::ok("Selected").code(code).tell(Tell::Nothing))
     }
 
@@ -74,7 +71,7 @@ impl Session {
         let (code, text) = if self.has_mod_seqs() {
             (Code::HighestModSeq(state.highest_mod_seq()), "The highest")
         } else {
-            (Code::NoModSeq, "Mod-sequences are switched off on this server")
+            (Code::NoModSeq, "Mod-sequences are switched off here")
         };
         encode::untagged(out, Status::Ok, Some(&code), text);
     }

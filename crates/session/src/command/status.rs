@@ -6,8 +6,9 @@
 use crate::refusal::{Refusal, Stop};
 use crate::session::{Reply, Session};
 use crate::shared::Sink;
+use imap::acl::Rights;
 use imap::command::{MailboxName, StatusItem};
-use imap::encode::{self, Code};
+use imap::encode;
 use store::MailboxId;
 
 impl Session {
@@ -19,11 +20,7 @@ impl Session {
         items: &[StatusItem],
         sink: &mut S,
     ) -> Result<Reply, Stop> {
-        let state = self.login()?.account.state();
-        let entry = state.mailbox(&mailbox.0).ok_or(store::Error::NonExistent)?;
-        let id = entry.id.ok_or_else(|| {
-            Refusal::coded(Code::NonExistent, "There are only mailboxes below this name, none here")
-        })?;
+        let id = self.place(&mailbox.0).await?.find(Rights::READ)?;
         if items.contains(&StatusItem::HighestModSeq) {
             self.become_aware(sink);
         }
@@ -41,7 +38,13 @@ impl Session {
     ) -> Result<(), Stop> {
         let mailbox = self.shared.store.mailbox(id).await?;
         let state = mailbox.state();
-        let highest = if self.has_mod_seqs() { state.highest_mod_seq().value() } else { 0 };
+        let login = self.login()?;
+        let user = login.identity.account;
+        if !state.rights(user, login.directory().directory()).contains(Rights::READ) {
+            return Err(Refusal::no_permission().into());
+        }
+        let glance = state.glance(user);
+        let highest = if self.has_mod_seqs() { glance.highest.value() } else { 0 };
         let recent = || state.exists() - state.tree().count_up_to(mailbox.peek_recent());
         let deleted_octets = || state.tree().iter_deleted().map(|(_, message)| message.size).sum();
         let value = |item: &StatusItem| match item {
@@ -49,7 +52,7 @@ impl Session {
             StatusItem::Recent => u64::from(recent()),
             StatusItem::UidNext => u64::from(state.uid_next()),
             StatusItem::UidValidity => u64::from(state.uid_validity().value()),
-            StatusItem::Unseen => u64::from(state.unseen()),
+            StatusItem::Unseen => u64::from(glance.unseen),
             StatusItem::Deleted => u64::from(state.deleted()),
             StatusItem::DeletedStorage => deleted_octets(),
             StatusItem::Size => state.size(),

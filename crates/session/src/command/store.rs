@@ -56,7 +56,10 @@ impl Session {
             // HIGHESTMODSEQ as it is before this STORE [S-26, S-27, S-84].
             self.become_aware(sink);
         }
-        let pending = self.shared.store.submit(change);
+        let pending = match self.login() {
+            Ok(login) => self.shared.store.submit_by(login.identity.account, change),
+            Err(refusal) => return self.finish(&tag, NAME, since, Err(refusal.into()), sink).await,
+        };
         self.in_flight.push_back(InFlight { tag, command, numbered, since, pending });
         if self.in_flight.len() >= self.shared.config.stores_in_flight_max
             && let Some(first) = self.in_flight.pop_front()
@@ -131,16 +134,17 @@ impl Session {
         // Numbers that a later STORE of the pipeline named must still be valid for it [S-60, S-143].
         let expunges = command.uid && self.in_flight.is_empty();
         let view = self.selected()?;
-        view.tell_numbers(&stored.after, expunges, voice, sink).await?;
+        let after = view.accept(&stored.after)?;
+        view.tell_numbers(&after, expunges, voice, sink).await?;
         view.tell_keywords(sink);
         let touched = stored.changed.union(&stored.unchanged).union(&stored.failed);
-        for (_, message) in stored.after.tree().iter_uids(&touched) {
+        for (_, message) in after.tree().iter_uids(&touched) {
             if let Some(line) = owed(view, command, stored, message, voice) {
                 view.tell_message(message, line, voice, sink);
                 relieve(sink).await?;
             }
         }
-        let state = stored.after.clone();
+        let state = after;
         let mut reply = Reply::ok("Stored").tell(Tell::UpTo { state, expunges, known: touched });
         if !stored.failed.is_empty() {
             // With OK, even if all failed [S-69]: message numbers for STORE, UIDs for UID STORE
@@ -179,7 +183,8 @@ fn owed(
     voice: Voice,
 ) -> Option<Line> {
     let uid = message.uid.value();
-    let before = stored.before.tree().get(message.uid).unwrap_or(message);
+    let before = view.mailbox.message_of(&stored.before, message.uid);
+    let before = before.as_ref().unwrap_or(message);
     // Somebody else's change is told whatever this command is silent about [S-59].
     let untold = view.untold(before);
     // The client's own condition says that it may know less than it was told [S-76].

@@ -151,11 +151,13 @@ impl Session {
             Tell::NoExpunges => (view.mailbox.state(), false, UidSet::new()),
             Tell::UpTo { state, expunges, known } => (state, expunges, known),
         };
-        if view.mailbox.is_deleted() {
-            let text = "The selected mailbox was deleted";
-            encode::untagged(sink.buffer(), Status::Bye, Some(&Code::NonExistent), text);
-            return Ok((None, Next::Close));
-        }
+        let state = match view.accept(&state) {
+            Ok(state) => state,
+            Err(bye) => {
+                encode::untagged(sink.buffer(), Status::Bye, bye.code.as_ref(), &bye.text);
+                return Ok((None, Next::Close));
+            }
+        };
         view.tell_numbers(&state, expunges, voice, sink).await?;
         view.tell_flags(&known, voice, sink).await?;
         if view.held_back() > self.shared.config.held_back_max {

@@ -8,6 +8,7 @@ use crate::refusal::{Refusal, Stop};
 use crate::shared::{Closed, Sink};
 use imap::command::{Command, CommandBody, Tag};
 use imap::encode::{self, Code, Status};
+use imap::parse::DecodeError;
 
 /// When a command may be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,13 +41,24 @@ impl Session {
                 if self.finish_stores(sink).await? == Next::Close {
                     return Ok(Next::Close);
                 }
-                if error.tag.is_some() && names_select(text) {
-                    // A SELECT that fails leaves nothing selected, whatever it failed for [S-115].
-                    self.close_view(sink);
-                }
-                Ok(self.bad(error.tag.as_ref(), &error.error.to_string(), sink))
+                Ok(self.misunderstood(error.tag.as_ref(), &error.error, text, sink))
             }
         }
+    }
+
+    /// Answers BAD to what cannot be carried out as it was sent.
+    pub(super) fn misunderstood<S: Sink>(
+        &mut self,
+        tag: Option<&Tag>,
+        error: &DecodeError,
+        text: &[u8],
+        sink: &mut S,
+    ) -> Next {
+        if tag.is_some() && names_select(text) {
+            // A SELECT that fails leaves nothing selected, whatever it failed for [S-115].
+            self.close_view(sink);
+        }
+        self.bad(tag, &error.to_string(), sink)
     }
 
     async fn run<S: Sink>(
@@ -115,24 +127,28 @@ impl Session {
             | CommandBody::StartTls
             | CommandBody::Idle
             | CommandBody::Authenticate { .. } => Err(Refusal::bad("Out of place").into()),
-            CommandBody::SetAcl { .. }
-            | CommandBody::DeleteAcl { .. }
-            | CommandBody::GetAcl(_)
-            | CommandBody::ListRights { .. }
-            | CommandBody::MyRights(_)
-            | CommandBody::GetQuota(_)
-            | CommandBody::GetQuotaRoot(_)
-            | CommandBody::SetQuota { .. } => {
-                Err(Refusal::bad("This server has neither ACL nor QUOTA").into())
+            CommandBody::SetAcl { mailbox, identifier, change } => {
+                self.set_acl(&mailbox, &identifier, change).await
             }
+            CommandBody::DeleteAcl { mailbox, identifier } => {
+                self.delete_acl(&mailbox, &identifier).await
+            }
+            CommandBody::GetAcl(mailbox) => self.get_acl(&mailbox, sink).await,
+            CommandBody::ListRights { mailbox, identifier } => {
+                self.list_rights(&mailbox, &identifier, sink).await
+            }
+            CommandBody::MyRights(mailbox) => self.my_rights(&mailbox, sink).await,
+            CommandBody::GetQuota(root) => self.get_quota(&root, sink),
+            CommandBody::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox, sink).await,
+            CommandBody::SetQuota { .. } => Self::set_quota(),
         }
     }
 
     fn may_run(&self, name: &'static str, when: When) -> Result<(), Refusal> {
-        if matches!(name, "IDLE" | "MOVE" | "NAMESPACE" | "UNSELECT" | "ID" | "ENABLE")
-            && !self.offers(name)
+        if let Some(capability) = needed(name)
+            && !self.offers(capability)
         {
-            return Err(Refusal::bad(format!("{name} is switched off on this server")));
+            return Err(Refusal::bad(format!("{capability} is switched off here")));
         }
         match when {
             When::BeforeLogin if self.login.is_some() => Err(Refusal::bad("Already logged in")),
@@ -142,6 +158,16 @@ impl Session {
             When::Selected if self.view.is_none() => Err(Refusal::unselected()),
             _ => Ok(()),
         }
+    }
+}
+
+/// The capability without which the command is not there.
+fn needed(name: &'static str) -> Option<&'static str> {
+    match name {
+        "IDLE" | "MOVE" | "NAMESPACE" | "UNSELECT" | "ID" | "ENABLE" => Some(name),
+        "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => Some("ACL"),
+        "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" => Some("QUOTA"),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::{View, Voice};
 use crate::shared::{Closed, Sink, relieve};
+use imap::acl::Rights;
 use imap::encode::{self, Code, FetchLine, Status};
 use imap::number::{SeqNum, Uid};
 use imap::set::UidSet;
@@ -20,6 +21,21 @@ pub(crate) struct Line {
     pub(crate) flags: bool,
     /// UID, because a UID command caused it (RFC 3501 §6.4.8).
     pub(crate) uid: bool,
+}
+
+/// Writes VANISHED for the UIDs, in lines that are sent on as they come: memory does not grow with the set.
+pub(crate) async fn write_vanished<S: Sink>(
+    earlier: bool,
+    uids: &UidSet,
+    sink: &mut S,
+) -> Result<(), Closed> {
+    const RANGES_AT_ONCE: usize = 1800;
+    for ranges in uids.ranges().chunks(RANGES_AT_ONCE) {
+        let some = UidSet::from_ranges(ranges.iter().copied());
+        encode::vanished(sink.buffer(), earlier, &some);
+        relieve(sink).await?;
+    }
+    Ok(())
 }
 
 impl View {
@@ -74,7 +90,7 @@ impl View {
         sink: &mut S,
     ) -> Result<(), Closed> {
         if voice.qresync {
-            encode::vanished(sink.buffer(), false, removed);
+            write_vanished(false, removed, sink).await?;
         } else {
             // From the greatest number down, so that each is still valid when the client reads it.
             let numbers = self.numbering.seqs_of_uids(removed);
@@ -140,30 +156,38 @@ impl View {
         }
     }
 
-    /// Says FLAGS again when the mailbox has keywords that the client has not heard of (RFC 3501 §7.2.6).
+    /// Says FLAGS again when the mailbox has keywords that the client has not heard of (RFC 3501 §7.2.6), or
+    /// other flags may be changed than before.
     pub(crate) fn tell_keywords<S: Sink>(&mut self, sink: &mut S) {
-        let count = self.state.keywords().names().count();
-        if count > self.keywords_told {
-            self.keywords_told = count;
+        let now = (self.state.keywords().names().count(), self.rights);
+        if now != self.lists_told {
+            self.lists_told = now;
             self.write_flag_lists(sink.buffer());
         }
     }
 
-    /// FLAGS and PERMANENTFLAGS: `\*` stands there while a new keyword would find a place (RFC 3501 §7.1).
+    /// FLAGS and PERMANENTFLAGS: those that the user may change; `\*` stands there while a new keyword would find
+    /// a place (RFC 3501 §7.1, RFC 4314 §4).
     pub(crate) fn write_flag_lists(&self, out: &mut Vec<u8>) {
-        let mut names = String::from("\\Answered \\Flagged \\Deleted \\Seen \\Draft");
-        for keyword in self.state.keywords().names() {
-            names.push(' ');
-            names.push_str(keyword.as_str());
-        }
-        encode::flags(out, &names);
-        if self.read_only {
-            names.clear();
-        } else if self.state.keywords().room() {
-            names.push_str(" \\*");
-        }
-        let text = if self.read_only { "None can be kept" } else { "These are kept" };
-        encode::untagged(out, Status::Ok, Some(&Code::PermanentFlags(names)), text);
+        let keywords = self.state.keywords();
+        let system = [
+            ("\\Answered", Rights::WRITE),
+            ("\\Flagged", Rights::WRITE),
+            ("\\Deleted", Rights::DELETE_MESSAGES),
+            ("\\Seen", Rights::SEEN),
+            ("\\Draft", Rights::WRITE),
+        ];
+        let own = keywords.names().map(|keyword| (keyword.as_str(), Rights::WRITE));
+        let all: Vec<(&str, Rights)> = system.into_iter().chain(own).collect();
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        encode::flags(out, &names.join(" "));
+        let has = |right| !self.read_only && self.rights.contains(right);
+        let kept = all.iter().filter(|(_, right)| has(*right)).map(|(name, _)| *name);
+        let room = (has(Rights::WRITE) && keywords.room()).then_some("\\*");
+        let kept: Vec<&str> = kept.chain(room).collect();
+        let text = if kept.is_empty() { "None can be kept" } else { "These are kept" };
+        let code = Code::PermanentFlags(kept.join(" "));
+        encode::untagged(out, Status::Ok, Some(&code), text);
     }
 
     /// Whether what the client was told is older than what it was told of this message.

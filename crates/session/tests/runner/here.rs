@@ -2,6 +2,7 @@
 
 use super::clock::{Ticks, drive};
 use super::{Place, Wire};
+use imap::acl::{Rights, RightsChange};
 use session::{
     AuthFailure, Authenticator, BoxFuture, Config, Exchange, Identity, Next, Peer, Session, Shared,
     Silent, Step,
@@ -9,12 +10,24 @@ use session::{
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use store::engine::{BodyStore, Engine};
-use store::{Committer, Inline, Options, Store};
+use store::{AccountChange, AccountId, Committer, Grantee, Inline, Options, Quota, Store};
 
-/// Knows one user.
-struct OneUser(Identity);
+/// Knows the users that there are, all with one password.
+struct Users(Store);
 
-impl Authenticator for OneUser {
+impl Users {
+    async fn find(&self, user: &[u8], password: &[u8]) -> Result<Identity, AuthFailure> {
+        let name = std::str::from_utf8(user).map_err(|_| AuthFailure::Credentials)?;
+        match self.0.account_row(name).await {
+            Ok(Some(row)) if password == b"secret" => {
+                Ok(Identity { name: name.to_owned(), account: row.id, without: Vec::new() })
+            }
+            _ => Err(AuthFailure::Credentials),
+        }
+    }
+}
+
+impl Authenticator for Users {
     fn mechanisms(&self, _: &Peer) -> Vec<&'static str> {
         vec!["PLAIN"]
     }
@@ -29,31 +42,34 @@ impl Authenticator for OneUser {
         user: &'a [u8],
         password: &'a imap::command::Secret,
     ) -> BoxFuture<'a, Result<Identity, AuthFailure>> {
-        let known = user == b"alex" && password.0 == b"secret";
-        let result = if known { Ok(self.0.clone()) } else { Err(AuthFailure::Credentials) };
-        Box::pin(std::future::ready(result))
+        Box::pin(self.find(user, &password.0))
     }
 
     fn begin(&self, _: &Peer, mechanism: &str) -> Option<Box<dyn Exchange>> {
-        (mechanism == "PLAIN").then(|| Box::new(Plain(self.0.clone())) as Box<dyn Exchange>)
+        (mechanism == "PLAIN").then(|| Box::new(Plain(Self(self.0.clone()))) as Box<dyn Exchange>)
     }
 }
 
 /// SASL PLAIN (RFC 4616).
-struct Plain(Identity);
+struct Plain(Users);
 
 impl Exchange for Plain {
     fn step<'a>(&'a mut self, answer: Option<&'a [u8]>) -> BoxFuture<'a, Step> {
-        let step = match answer {
-            None => Step::Challenge(Vec::new()),
-            Some(b"\0alex\0secret") => Step::Done { identity: self.0.clone(), last: None },
-            Some(_) => Step::Failed(AuthFailure::Credentials),
-        };
-        Box::pin(std::future::ready(step))
+        Box::pin(async move {
+            let Some(answer) = answer else { return Step::Challenge(Vec::new()) };
+            let parts: Vec<&[u8]> = answer.split(|octet| *octet == 0).collect();
+            let [b"", user, password] = parts.as_slice() else {
+                return Step::Failed(AuthFailure::Credentials);
+            };
+            match self.0.find(user, password).await {
+                Ok(identity) => Step::Done { identity, last: None },
+                Err(failure) => Step::Failed(failure),
+            }
+        })
     }
 }
 
-/// A server with one user.
+/// A server with one user, alex, until others are made.
 pub(crate) struct Server {
     shared: Arc<Shared>,
     committer: Arc<Mutex<Committer>>,
@@ -71,11 +87,10 @@ impl Server {
         let engine = engine as Arc<dyn Engine>;
         let (store, committer) =
             Store::open(engine, bodies, Arc::new(Inline), clock, Options::default());
-        let account = drive(store.create_account("alex", Vec::new()), &committer).unwrap();
-        let identity = Identity { name: "alex".into(), account, without: Vec::new() };
+        drive(store.create_account("alex", Vec::new()), &committer).unwrap();
         let shared = Shared {
+            authenticator: Arc::new(Users(store.clone())),
             store,
-            authenticator: Arc::new(OneUser(identity)),
             observer: Arc::new(Silent),
             config,
         };
@@ -94,6 +109,12 @@ impl Server {
     #[allow(dead_code, reason = "only some tests take bodies away")]
     pub(crate) fn reclaim(&self) -> usize {
         self.shared.store.reclaim(-1_000_000).unwrap()
+    }
+
+    /// Forgets all expunges so far; answers how many records there were.
+    #[allow(dead_code, reason = "only some tests forget")]
+    pub(crate) fn forget_history(&self) -> u64 {
+        self.shared.store.forget_history(-1_000_000).unwrap()
     }
 
     /// Polls the future to its end.
@@ -118,6 +139,62 @@ impl Place for Server {
 
     fn mailbox(&self, name: &str) -> String {
         name.to_owned()
+    }
+
+    fn administer(&mut self, words: &[&str]) {
+        let store = &self.shared.store;
+        let account = |name: &str| match name {
+            "Shared" => AccountId::SHARED,
+            name => self.drive(store.account_row(name)).unwrap().unwrap().id,
+        };
+        let grantee = |name: &str| match (name, name.strip_prefix('$')) {
+            ("anyone", _) => Grantee::Anyone,
+            (_, Some(group)) => Grantee::Group(group.to_owned()),
+            _ => Grantee::User { account: account(name), name: name.to_owned() },
+        };
+        let (owner, change) = match *words {
+            ["user", name] => {
+                self.drive(store.create_account(name, Vec::new())).unwrap();
+                return;
+            }
+            ["shared", name] => {
+                let (name, special_use) = (name.to_owned(), Vec::new());
+                (AccountId::SHARED, AccountChange::Create { name, special_use })
+            }
+            ["acl", name, identifier, rights] => {
+                let bare = identifier.strip_prefix('-');
+                let change = AccountChange::SetAcl {
+                    name: name.to_owned(),
+                    grantee: grantee(bare.unwrap_or(identifier)),
+                    negative: bare.is_some(),
+                    rights: RightsChange::Set(Rights::parse(rights).unwrap()),
+                    owner: String::new(),
+                };
+                (AccountId::SHARED, change)
+            }
+            ["seen", how, name] => {
+                let (name, private) = (name.to_owned(), how == "private");
+                (account("alex"), AccountChange::SetPrivateSeen { name, private })
+            }
+            ["group", group, name] => {
+                let bare = name.strip_prefix('-');
+                let (group, name) = (group.to_owned(), bare.unwrap_or(name).to_owned());
+                let (account, member) = (account(&name), bare.is_none());
+                let change = AccountChange::SetMember { group, account, name, member };
+                (AccountId::SHARED, change)
+            }
+            ["quota", name, ref limits @ ..] => {
+                let limit = |what: &str| {
+                    let found = limits.iter().find_map(|limit| limit.strip_prefix(what));
+                    found.map(|value| value.parse().unwrap())
+                };
+                let (octets, messages) = (limit("octets="), limit("messages="));
+                let quota = Quota { octets, messages, mailboxes: limit("mailboxes=") };
+                (account(name), AccountChange::SetQuota(quota))
+            }
+            _ => panic!("not in the dialect: admin {words:?}"),
+        };
+        self.drive(store.submit_account(owner, change)).unwrap();
     }
 }
 

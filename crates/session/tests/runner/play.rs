@@ -34,6 +34,10 @@ pub(crate) trait Place {
     fn user(&self) -> (String, String);
     /// The name that stands for this one there.
     fn mailbox(&self, name: &str) -> String;
+    /// Does what an administrator does.
+    fn administer(&mut self, words: &[&str]) {
+        panic!("nobody administers this server: {words:?}");
+    }
 }
 
 struct Stage {
@@ -50,7 +54,8 @@ pub(crate) fn run(dialogue: &Dialogue, peer: Option<&str>) -> Result<(), String>
         _ => None,
     });
     let spawned = peer.is_some_and(|peer| peer.starts_with('/'));
-    if peer.is_some() && without.is_some() && !spawned {
+    let administered = dialogue.steps.iter().any(|(_, step)| matches!(step, Step::Admin { .. }));
+    if peer.is_some() && (administered || without.is_some() && !spawned) {
         return Ok(());
     }
     let place: Box<dyn Place> = match peer {
@@ -71,6 +76,11 @@ impl Stage {
     fn play(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Server { .. } => Ok(()),
+            Step::Admin { words } => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                self.place.administer(&words);
+                Ok(())
+            }
             Step::Mailbox { name, count } => self.mailbox(name, *count),
             Step::Five { name } => {
                 self.mailbox(name, 0)?;

@@ -3,6 +3,12 @@
 //! ```text
 //! # a comment; a line `== title` begins a new dialogue with a fresh server
 //! server without=CONDSTORE,QRESYNC      switches capabilities off (in process only)
+//! admin user bob                        a user besides alex, whose password is secret too (in process only), and
+//! admin shared NAME                     a mailbox below Shared/
+//! admin acl NAME IDENTIFIER RIGHTS      its entries
+//! admin seen private NAME               \Seen of alex's mailbox is each user's own; `shared` takes it back
+//! admin group team bob                  a member of a group; `-bob` takes him out
+//! admin quota alex messages=3           limits: octets, messages, mailboxes; `Shared` for the shared mailboxes
 //! mailbox NAME n                        a new mailbox with n messages
 //! five NAME                             a new mailbox with (), (\Seen), (\Deleted), ($Work), ()
 //! message NAME flags=(\Seen) text="…"   one more message in it
@@ -23,6 +29,7 @@
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Server { without: Vec<String> },
+    Admin { words: Vec<String> },
     Mailbox { name: String, count: usize },
     Five { name: String },
     Message { name: String, flags: String, date: String, text: Option<String> },
@@ -100,6 +107,7 @@ fn add(steps: &mut Vec<(usize, Step)>, number: usize, line: &str) {
             let list = rest.strip_prefix("without=").expect("server without=A,B");
             Step::Server { without: list.split(',').map(str::to_owned).collect() }
         }
+        "admin" => Step::Admin { words: words.iter().map(|word| (*word).to_owned()).collect() },
         "mailbox" => Step::Mailbox { name: words[0].into(), count: words[1].parse().unwrap() },
         "message" => Step::Message {
             name: words[0].into(),

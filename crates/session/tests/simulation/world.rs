@@ -5,10 +5,11 @@ use crate::clock::{Ticks, drive};
 use crate::oracle::Flags;
 use imap::command::Secret;
 use session::{
-    AuthFailure, Authenticator, BoxFuture, Config, Exchange, Identity, Next, Peer, Session, Shared,
-    Silent,
+    AuthFailure, Authenticator, BoxFuture, Config, Event, Exchange, Identity, Next, Observer, Peer,
+    Session, Shared, Status,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use store::memory::{Fate, Memory, MemoryBodies};
 use store::{AccountId, Committer, Inline, MailboxState, Options, Store};
@@ -60,6 +61,8 @@ pub(crate) struct Tally {
     pub(crate) quiet_points: u64,
     pub(crate) held_back: u64,
     pub(crate) conflicts: u64,
+    /// Resyncs from before what the server remembers.
+    pub(crate) fallbacks: u64,
 }
 
 impl Tally {
@@ -70,6 +73,7 @@ impl Tally {
         self.quiet_points += other.quiet_points;
         self.held_back += other.held_back;
         self.conflicts += other.conflicts;
+        self.fallbacks += other.fallbacks;
     }
 }
 
@@ -99,6 +103,31 @@ impl Authenticator for Anyone {
     }
 }
 
+/// Counts resyncs that took the protocol's fallback.
+#[derive(Default)]
+struct Fallbacks(AtomicU64);
+
+impl Observer for Fallbacks {
+    fn now_nanos(&self) -> u64 {
+        0
+    }
+
+    fn command(&self, _: &'static str, _: Status, _: u64) {}
+
+    fn count(&self, what: Event) {
+        if what == Event::ResyncFallback {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What outlives a crash besides the engine: the world's clock, and what was counted.
+#[derive(Clone)]
+struct Around {
+    clock: Arc<Ticks>,
+    fallbacks: Arc<Fallbacks>,
+}
+
 /// The server of the moment.
 struct House {
     engine: Arc<Memory>,
@@ -106,15 +135,23 @@ struct House {
     committer: Committer,
     shared: Arc<Shared>,
     account: AccountId,
+    around: Around,
 }
 
+/// How long a forgetful world remembers expunges. Its clock goes on when it is looked at: some ten steps.
+const HISTORY_SECONDS: i64 = 5;
 /// Messages that a large world begins with: more than one leaf of the tree holds, so that there are subtrees.
 const LARGE: usize = 300;
 
 impl House {
-    fn open(engine: Memory, bodies: MemoryBodies, account: Option<AccountId>) -> Self {
+    fn open(
+        engine: Memory,
+        bodies: MemoryBodies,
+        around: Around,
+        account: Option<AccountId>,
+    ) -> Self {
         let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
-        let clock = Arc::new(Ticks::new());
+        let clock = around.clock.clone();
         let options = Options { fold_bytes: 600, ..Options::default() };
         let (store, committer) =
             Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
@@ -125,10 +162,10 @@ impl House {
         let shared = Shared {
             store,
             authenticator: Arc::new(Anyone(identity)),
-            observer: Arc::new(Silent),
+            observer: around.fallbacks.clone(),
             config: Config::default(),
         };
-        Self { engine, bodies, committer, shared: Arc::new(shared), account }
+        Self { engine, bodies, committer, shared: Arc::new(shared), account, around }
     }
 
     /// A session of somebody who comes in.
@@ -160,6 +197,8 @@ impl House {
 
 pub(crate) struct World {
     dice: Dice,
+    /// Whether the server remembers expunges for a short time only.
+    forgetful: bool,
     fault: Option<Fault>,
     house: Option<House>,
     clients: Vec<Client>,
@@ -180,11 +219,14 @@ impl World {
 
     pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Self {
         let kinds = [Kind::QResync, Kind::QResync, Kind::QResync, Kind::CondStore, Kind::CondStore];
-        let house = House::open(Memory::new(), MemoryBodies::new(), None);
+        let around =
+            Around { clock: Arc::new(Ticks::new()), fallbacks: Arc::new(Fallbacks::default()) };
+        let house = House::open(Memory::new(), MemoryBodies::new(), around, None);
         if seed.is_multiple_of(2) {
             house.fill(LARGE);
         }
         Self {
+            forgetful: seed.is_multiple_of(3),
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             fault,
             house: Some(house),
@@ -212,6 +254,10 @@ impl World {
         if self.dice.one_in(3) {
             self.house().committer.step();
         }
+        if self.forgetful && self.dice.one_in(10) {
+            let kept = self.house().shared.store.forget_history(HISTORY_SECONDS);
+            kept.map_err(|error| format!("history was not forgotten: {error}"))?;
+        }
         let who = self.dice.below(self.clients.len() as u64) as usize;
         self.act(who)
     }
@@ -219,6 +265,8 @@ impl World {
     fn act(&mut self, who: usize) -> Result<(), String> {
         let client = &mut self.clients[who];
         match std::mem::replace(&mut client.line, Line::Down) {
+            // Whoever is gone stays away for a while, so that things are forgotten.
+            Line::Down if self.forgetful && !self.dice.one_in(4) => Ok(()),
             Line::Down => {
                 let session = self.house().session();
                 self.clients[who].connect(session);
@@ -284,7 +332,7 @@ impl World {
         }
         if answered {
             client.answered().map_err(|why| format!("client {who}: {why}"))?;
-            if self.dice.one_in(12) {
+            if self.dice.one_in(8) {
                 self.tally.drops += 1;
                 Self::trace(who, "--", "drops");
                 self.clients[who].drop_line();
@@ -363,7 +411,7 @@ impl World {
         let dice = &mut self.dice;
         let engine = house.engine.crash(|| Fate::from_random(dice.below(3)));
         let bodies = house.bodies.crash(|| Fate::from_random(dice.below(3)));
-        self.house = Some(House::open(engine, bodies, Some(house.account)));
+        self.house = Some(House::open(engine, bodies, house.around, Some(house.account)));
         self.tally.crashes += 1;
         Self::trace(0, "--", "crash");
     }
@@ -382,6 +430,7 @@ impl World {
     /// Lets everyone finish and catch up; then every client must equal the mailbox [H4].
     pub(crate) fn quiet(&mut self) -> Result<(), String> {
         self.tally.quiet_points += 1;
+        self.tally.fallbacks = self.house().around.fallbacks.0.load(Ordering::Relaxed);
         for who in 0..self.clients.len() {
             self.settle(who, |client| client.stage == Stage::Work)?;
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::{LOG, OTHER, Subject, append, appends, deltas, fold, head, history, load, row};
-use crate::engine::{Append, BodyId, Commit, Engine, EngineError};
+use crate::engine::{AccountId, Append, BodyId, Commit, Engine, EngineError, LogId};
 
 pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
     an_unknown_log_is_none(&make());
@@ -17,6 +17,10 @@ pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
     a_fold_of_a_dropped_log_is_passed_over(&make());
     a_dropped_log_leaves_nothing(make());
     history_streams_in_order_from_anywhere(&make());
+    forgetting_takes_the_oldest_and_notes_how_far(make());
+    forgetting_stops_at_the_first_that_is_newer(&make());
+    forgetting_looks_at_every_log(make());
+    a_reader_meanwhile_is_told_what_was_forgotten(&make());
     a_visitor_ends_the_reading(&make());
     a_visitor_may_read_in_turn(&make());
     big_deltas_and_pages_come_back(make());
@@ -172,6 +176,109 @@ fn history_streams_in_order_from_anywhere(subject: &impl Subject) {
         let expected: Vec<_> = expected.map(|seq| (seq, entry(seq))).collect();
         assert!(history(engine, LOG, after) == expected, "history after {after}");
     }
+}
+
+/// One delta with history for each of the numbers, committed at that second.
+fn expunge_at(engine: &dyn Engine, log: LogId, times: &[(u64, i64)]) {
+    let mut after = head(engine, log).map_or(0, |(seq, _)| seq);
+    for (seq, now) in times {
+        let append = Append { history: Some(vec![1]), ..append(log, after, *seq, b"d") };
+        engine.commit(&Commit { now: *now, ..appends(vec![append]) }).unwrap();
+        after = *seq;
+    }
+}
+
+/// Up to where history was forgotten, and what is left of it.
+fn kept(engine: &dyn Engine, log: LogId, after: u64) -> (u64, Vec<u64>) {
+    let mut found = Vec::new();
+    let mut add = |seq, _: &[u8]| {
+        found.push(seq);
+        Ok(())
+    };
+    let forgotten = engine.history(log, after, &mut add).unwrap();
+    (forgotten, found)
+}
+
+fn forgetting_takes_the_oldest_and_notes_how_far<S: Subject>(subject: S) {
+    let engine = subject.engine();
+    expunge_at(engine, LOG, &[(3, 100), (5, 110), (9, 120), (u64::MAX >> 1, 130)]);
+    assert_eq!(kept(engine, LOG, 0), (0, vec![3, 5, 9, u64::MAX >> 1]));
+    assert_eq!(engine.forget_history(100).unwrap(), 0);
+    assert_eq!(kept(engine, LOG, 0).0, 0);
+    assert_eq!(engine.forget_history(111).unwrap(), 2);
+    assert_eq!(engine.forget_history(111).unwrap(), 0);
+    assert_eq!(kept(engine, LOG, 0), (5, vec![9, u64::MAX >> 1]));
+    assert_eq!(kept(engine, LOG, 9), (5, vec![u64::MAX >> 1]));
+    // A fold and a restart change nothing about it.
+    engine.commit(&fold(LOG, 9, &[(1, b"page")], &[])).unwrap();
+    let subject = subject.reopen();
+    let engine = subject.engine();
+    assert_eq!(kept(engine, LOG, 5), (5, vec![9, u64::MAX >> 1]));
+    assert_eq!(engine.forget_history(i64::MAX).unwrap(), 2);
+    let subject = subject.reopen();
+    assert_eq!(kept(subject.engine(), LOG, 0), (u64::MAX >> 1, vec![]));
+    assert_eq!(head(subject.engine(), LOG), Some((u64::MAX >> 1, 9)));
+    // Another mailbox in its place has forgotten nothing.
+    subject.engine().commit(&Commit { dropped: vec![LOG], ..Commit::default() }).unwrap();
+    expunge_at(subject.engine(), LOG, &[(2, 100)]);
+    assert_eq!(kept(subject.engine(), LOG, 0), (0, vec![2]));
+}
+
+/// A clock that was set back leaves records that look newer than those after them: what is left has no holes.
+fn forgetting_stops_at_the_first_that_is_newer(subject: &impl Subject) {
+    let engine = subject.engine();
+    expunge_at(engine, LOG, &[(1, 10), (2, 500), (3, 20), (4, 30)]);
+    assert_eq!(engine.forget_history(100).unwrap(), 1);
+    assert_eq!(kept(engine, LOG, 0), (1, vec![2, 3, 4]));
+    assert_eq!(engine.forget_history(501).unwrap(), 3);
+    assert_eq!(kept(engine, LOG, 0), (4, vec![]));
+}
+
+fn forgetting_looks_at_every_log<S: Subject>(subject: S) {
+    let engine = subject.engine();
+    let log = |n: u64| LogId {
+        account: AccountId(n / 7 + 1),
+        number: u32::try_from(n % 7).unwrap_or_default(),
+    };
+    let old = |n: u64| 1 + n % 3;
+    let record =
+        |n, after, seq| Append { history: Some(vec![1]), ..append(log(n), after, seq, b"d") };
+    let first = (0..600).flat_map(|n| (1..=old(n)).map(move |seq| (n, seq)));
+    let first = first.map(|(n, seq)| record(n, seq - 1, seq)).collect();
+    engine.commit(&Commit { now: 10, ..appends(first) }).unwrap();
+    let second = (0..600).map(|n| record(n, old(n), 9)).collect();
+    engine.commit(&Commit { now: 200, ..appends(second) }).unwrap();
+    // One of them has more than are forgotten in one step.
+    let many = (10..5010).map(|seq| record(5, seq - 1, seq)).collect();
+    engine.commit(&Commit { now: 100, ..appends(many) }).unwrap();
+    assert_eq!(engine.forget_history(100).unwrap(), (0..600).map(old).sum::<u64>());
+    for n in 0..600 {
+        assert_eq!(kept(engine, log(n), 8), (old(n), kept(engine, log(n), 0).1), "log {n}");
+    }
+    assert_eq!(engine.forget_history(201).unwrap(), 600 + 5000);
+    let subject = subject.reopen();
+    assert_eq!(kept(subject.engine(), log(5), 0), (5009, vec![]));
+    assert_eq!(kept(subject.engine(), log(6), 0), (9, vec![]));
+}
+
+/// H6: what is forgotten between two pieces that a reader takes is not silently missed.
+fn a_reader_meanwhile_is_told_what_was_forgotten(subject: &impl Subject) {
+    let engine = subject.engine();
+    let all =
+        (1..=5000).map(|seq| Append { history: Some(vec![1]), ..append(LOG, seq - 1, seq, b"d") });
+    engine.commit(&appends(all.collect())).unwrap();
+    let mut seen = 0_u64;
+    let forgotten = engine
+        .history(LOG, 0, &mut |_, _| {
+            if seen == 0 {
+                engine.forget_history(1)?;
+            }
+            seen += 1;
+            Ok(())
+        })
+        .unwrap();
+    // An engine that reads as of one instant may have seen all; it may not claim less than it lacks.
+    assert!(forgotten == 5000 || seen == 5000, "{seen} records, forgotten up to {forgotten}");
 }
 
 fn a_visitor_ends_the_reading(subject: &impl Subject) {

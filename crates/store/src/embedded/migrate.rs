@@ -27,6 +27,21 @@ pub(super) fn count_usage(transaction: &Transaction<'_>) -> rusqlite::Result<()>
     Ok(())
 }
 
+/// Format 3 knows when each record of history was made, and up to where there are none any more. What was there
+/// before counts from now on.
+pub(super) fn age_history(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE log ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE history RENAME TO history_2;
+         CREATE TABLE history(account INTEGER NOT NULL, number INTEGER NOT NULL,
+           seq INTEGER NOT NULL, at INTEGER NOT NULL, octets BLOB NOT NULL,
+           PRIMARY KEY(account, number, seq)) WITHOUT ROWID;
+         INSERT INTO history SELECT account, number, seq, unixepoch(), octets FROM history_2
+           ORDER BY account, number, seq;
+         DROP TABLE history_2;",
+    )
+}
+
 fn count(transaction: &Transaction<'_>, log: LogId) -> Result<(), Refusal> {
     let id = MailboxId { account: log.account, number: log.number };
     let load = |page: Visit<'_>, delta: Visit<'_>| load_in(transaction, log, page, delta);

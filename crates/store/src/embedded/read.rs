@@ -3,8 +3,9 @@
 //! # Invariants
 //! - A log is read as one instant: one transaction, in which the visitor only takes the octets in. It ends
 //!   with the log, and a log's deltas are bounded by its folds.
-//! - History, which grows for ever, is read in pieces, each in a transaction that has ended before the
-//!   visitor sees it; history is only ever added to, so the pieces fit [H5, H7].
+//! - History, which may be long, is read in pieces, each in a transaction that has ended before the visitor
+//!   sees it. It is added to at its end, so the pieces fit; what is forgotten meanwhile at its beginning is
+//!   seen by asking for that last [H5, H6, H7].
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -150,6 +151,31 @@ pub(super) fn history(
         piece.push(entry);
     }
     Ok(piece)
+}
+
+/// Up to where history was forgotten.
+pub(super) fn forgotten(connection: &Connection, log: LogId) -> rusqlite::Result<u64> {
+    let mut select = connection
+        .prepare_cached("SELECT forgotten FROM log WHERE account = ?1 AND number = ?2")?;
+    let found = select.query_row(params![log.account.0, log.number], |row| row.get(0));
+    Ok(found.optional()?.unwrap_or(0))
+}
+
+/// The next logs, by account and number, whose oldest history was committed before `before`.
+pub(super) fn logs_with_older(
+    connection: &Connection,
+    after: LogId,
+    before: i64,
+    limit: u64,
+) -> rusqlite::Result<Vec<LogId>> {
+    let mut select = connection.prepare_cached(
+        "SELECT account, number FROM log WHERE (account, number) > (?1, ?2)
+         AND (SELECT at FROM history WHERE account = log.account AND number = log.number
+              ORDER BY seq LIMIT 1) < ?3
+         ORDER BY account, number LIMIT ?4",
+    )?;
+    let log = |row: &Row<'_>| Ok(LogId { account: AccountId(row.get(0)?), number: row.get(1)? });
+    select.query_map(params![after.account.0, after.number, before, limit], log)?.collect()
 }
 
 pub(super) fn bodies(connection: &Connection, ids: &[BodyId]) -> Result<Vec<BodyRow>, EngineError> {

@@ -25,13 +25,13 @@ const APPLICATION_ID: u32 = 0x4857_5452;
 
 const TABLES: &str = "
 CREATE TABLE log(account INTEGER NOT NULL, number INTEGER NOT NULL, folded INTEGER NOT NULL,
-  PRIMARY KEY(account, number)) WITHOUT ROWID;
+  forgotten INTEGER NOT NULL, PRIMARY KEY(account, number)) WITHOUT ROWID;
 CREATE TABLE delta(account INTEGER NOT NULL, number INTEGER NOT NULL, seq INTEGER NOT NULL,
   octets BLOB NOT NULL, PRIMARY KEY(account, number, seq)) WITHOUT ROWID;
 CREATE TABLE page(account INTEGER NOT NULL, number INTEGER NOT NULL, key INTEGER NOT NULL,
   octets BLOB NOT NULL, PRIMARY KEY(account, number, key)) WITHOUT ROWID;
 CREATE TABLE history(account INTEGER NOT NULL, number INTEGER NOT NULL, seq INTEGER NOT NULL,
-  octets BLOB NOT NULL, PRIMARY KEY(account, number, seq)) WITHOUT ROWID;
+  at INTEGER NOT NULL, octets BLOB NOT NULL, PRIMARY KEY(account, number, seq)) WITHOUT ROWID;
 CREATE TABLE body(id INTEGER PRIMARY KEY, locator BLOB NOT NULL, len INTEGER NOT NULL,
   crc INTEGER NOT NULL, refs INTEGER NOT NULL, freed INTEGER, meta BLOB NOT NULL);
 CREATE INDEX body_free ON body(freed) WHERE freed IS NOT NULL;
@@ -48,7 +48,7 @@ INSERT INTO counter VALUES('account', 0), ('body', 0);
 pub(super) type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// From format 1 on, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[migrate::count_usage];
+pub(super) const MIGRATIONS: &[Migration] = &[migrate::count_usage, migrate::age_history];
 
 /// Opens, makes, recovers or migrates the database of the directory.
 pub(super) fn open(

@@ -102,20 +102,21 @@ fn a_recovery_cut_short_is_gone_on_with() {
 fn an_older_format_is_migrated_after_a_copy() {
     let directory = TempDir::new().unwrap();
     Embedded::open(directory.path()).unwrap().commit(&append(0, 1, 10)).unwrap();
-    let migrations: [schema::Migration; 3] = [
+    let migrations: [schema::Migration; 4] = [
         schema::MIGRATIONS[0],
+        schema::MIGRATIONS[1],
         |transaction| transaction.execute_batch("CREATE TABLE extra(a)"),
         |transaction| transaction.execute_batch("INSERT INTO extra VALUES(1)"),
     ];
     let engine = Embedded::open_with(directory.path(), &migrations).unwrap();
     assert_eq!(last(&engine), 1);
     drop(engine);
-    assert_eq!(user_version(&directory, "highwater.db"), 4);
-    assert_eq!(user_version(&directory, "highwater.db.format2"), 2);
+    assert_eq!(user_version(&directory, "highwater.db"), 5);
     assert_eq!(user_version(&directory, "highwater.db.format3"), 3);
+    assert_eq!(user_version(&directory, "highwater.db.format4"), 4);
 
     let refused = Embedded::open(directory.path()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 4, known: 2, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 5, known: 3, .. }), "{refused}");
 }
 
 #[test]
@@ -125,9 +126,9 @@ fn a_failed_migration_changes_nothing() {
     let migration: schema::Migration = |transaction| {
         transaction.execute_batch("CREATE TABLE extra(a); INSERT INTO none VALUES(1)")
     };
-    let migrations = [schema::MIGRATIONS[0], migration];
+    let migrations = [schema::MIGRATIONS[0], schema::MIGRATIONS[1], migration];
     assert!(Embedded::open_with(directory.path(), &migrations).is_err());
-    assert_eq!(user_version(&directory, "highwater.db"), 2);
+    assert_eq!(user_version(&directory, "highwater.db"), 3);
     Embedded::open(directory.path()).unwrap();
 }
 
@@ -164,6 +165,37 @@ fn a_clean_end_empties_the_wal() {
     assert_eq!(last(&Embedded::open(directory.path()).unwrap()), 1);
 }
 
+/// Takes from the tables what format 3 added.
+const FORMAT_2: &str = "ALTER TABLE log DROP COLUMN forgotten;
+    ALTER TABLE history DROP COLUMN at;";
+
+#[test]
+fn format_2_has_forgotten_nothing_and_ages_from_now_on() {
+    // [S-130]
+    let directory = TempDir::new().unwrap();
+    let engine = Embedded::open(directory.path()).unwrap();
+    let mut commit = append(0, 1, 10);
+    commit.appends[0].history = Some(vec![9, 9]);
+    engine.commit(&commit).unwrap();
+    drop(engine);
+    let connection = Connection::open(directory.path().join(schema::DATABASE)).unwrap();
+    connection.execute_batch(FORMAT_2).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    drop(connection);
+    let engine = Embedded::open(directory.path()).unwrap();
+    assert_eq!(user_version(&directory, "highwater.db.format2"), 2);
+    let mut found = Vec::new();
+    let mut add = |seq, octets: &[u8]| {
+        found.push((seq, octets.to_vec()));
+        Ok(())
+    };
+    assert_eq!(engine.history(LOG, 0, &mut add).unwrap(), 0);
+    assert_eq!(found, [(1, vec![9, 9])]);
+    // It was made at second 0, and counts from the migration.
+    assert_eq!(engine.forget_history(1_700_000_000).unwrap(), 0);
+    assert_eq!(engine.forget_history(i64::MAX).unwrap(), 1);
+}
+
 #[test]
 fn format_1_counts_what_each_account_has() {
     let directory = TempDir::new().unwrap();
@@ -177,6 +209,7 @@ fn format_1_counts_what_each_account_has() {
     drop(engine);
     let connection = Connection::open(directory.path().join(schema::DATABASE)).unwrap();
     connection.execute_batch("DROP TABLE usage; PRAGMA user_version = 1").unwrap();
+    connection.execute_batch(FORMAT_2).unwrap();
     drop(connection);
     let engine = Embedded::open(directory.path()).unwrap();
     assert_eq!(engine.usage(AccountId(4)).unwrap(), Usage::default());

@@ -80,7 +80,7 @@ fn refused(
 
 /// Everything that a commit asks for.
 pub(super) fn apply(transaction: &Transaction<'_>, commit: &Commit) -> Result<(), Refusal> {
-    commit.appends.iter().try_for_each(|it| append(transaction, it))?;
+    commit.appends.iter().try_for_each(|it| append(transaction, it, commit.now))?;
     commit.folds.iter().try_for_each(|it| fold(transaction, it))?;
     references(transaction, commit)?;
     commit.dropped.iter().try_for_each(|log| drop_log(transaction, *log))?;
@@ -88,20 +88,20 @@ pub(super) fn apply(transaction: &Transaction<'_>, commit: &Commit) -> Result<()
     commit.accounts.iter().try_for_each(|(name, row)| account(transaction, name, row.as_ref()))
 }
 
-fn append(transaction: &Transaction<'_>, append: &Append) -> Result<(), Refusal> {
+fn append(transaction: &Transaction<'_>, append: &Append, now: i64) -> Result<(), Refusal> {
     let LogId { account: AccountId(account), number } = append.log;
     let head = head(transaction, append.log)?;
     rules::check_append(head.unwrap_or(LogHead { seq: 0, folded: 0 }), append)?;
     if head.is_none() {
-        let mut insert = transaction.prepare_cached("INSERT INTO log VALUES(?1, ?2, 0)")?;
+        let mut insert = transaction.prepare_cached("INSERT INTO log VALUES(?1, ?2, 0, 0)")?;
         insert.execute(params![account, number])?;
     }
     let mut insert = transaction.prepare_cached("INSERT INTO delta VALUES(?1, ?2, ?3, ?4)")?;
     insert.execute(params![account, number, append.seq, append.delta])?;
     if let Some(history) = &append.history {
         let mut insert =
-            transaction.prepare_cached("INSERT INTO history VALUES(?1, ?2, ?3, ?4)")?;
-        insert.execute(params![account, number, append.seq, history])?;
+            transaction.prepare_cached("INSERT INTO history VALUES(?1, ?2, ?3, ?4, ?5)")?;
+        insert.execute(params![account, number, append.seq, now, history])?;
     }
     Ok(())
 }
@@ -266,6 +266,39 @@ pub(super) fn forget(
         raise(transaction, "body", last.0)?;
     }
     Ok(forgotten)
+}
+
+/// Forgets the log's history from its oldest record up to the first that was not committed before `before`,
+/// at most `limit` records; answers how many.
+pub(super) fn forget_history(
+    transaction: &Transaction<'_>,
+    log: LogId,
+    before: i64,
+    limit: u64,
+) -> Result<u64, Refusal> {
+    let LogId { account: AccountId(account), number } = log;
+    let mut select = transaction.prepare_cached(
+        "SELECT seq, at FROM history WHERE account = ?1 AND number = ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let mut rows = select.query(params![account, number, limit])?;
+    let (mut last, mut count) = (0_u64, 0);
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= before {
+            break;
+        }
+        last = row.get(0)?;
+        count += 1;
+    }
+    if count > 0 {
+        let mut delete = transaction.prepare_cached(
+            "DELETE FROM history WHERE account = ?1 AND number = ?2 AND seq <= ?3",
+        )?;
+        delete.execute(params![account, number, last])?;
+        let mut update = transaction
+            .prepare_cached("UPDATE log SET forgotten = ?3 WHERE account = ?1 AND number = ?2")?;
+        update.execute(params![account, number, last])?;
+    }
+    Ok(count)
 }
 
 /// Gives bodies new places; answers those that still were where they are said to have been.

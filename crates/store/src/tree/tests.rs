@@ -86,6 +86,8 @@ fn random_edits_agree_with_a_list() {
             plain.iter().filter(|m| m.mod_seq.value() > mod_seq - 1).map(|m| m.uid).collect();
         assert_eq!(changed, plainly);
         let numbers = UidSet::from_ranges([(2, 5), (dice.roll(500) + 1, 600)]);
+        let here = plain.iter().map(|m| m.uid).filter(|uid| numbers.contains(uid.value()));
+        assert_eq!(tree.existing(&numbers), here.collect());
         let by_number: Vec<_> = tree.iter_seqs(&numbers).map(|(_, m)| m.uid).collect();
         let plainly = plain
             .iter()

@@ -159,12 +159,29 @@ impl Tree {
         numbers
     }
 
-    /// The UIDs of the set that are here.
+    /// The UIDs of the set that are here. A subtree without gaps is one range: the cost follows the ranges of
+    /// the set and the gaps between the messages, not how many messages there are [H5].
     #[must_use]
     pub fn existing(&self, uids: &UidSet) -> UidSet {
         let mut found = UidSet::new();
-        for (_, message) in self.iter_uids(uids) {
-            found.push(message.uid.value());
+        let mut stack: Vec<&Arc<Node>> = self.root.iter().collect();
+        while let Some(node) = stack.pop() {
+            let Summary { first_uid, last_uid, count, .. } = node.summary;
+            if !node.summary.meets(uids) {
+                continue;
+            }
+            if last_uid - first_uid + 1 == count {
+                uids.ranges_within(first_uid, last_uid)
+                    .for_each(|(low, high)| found.push_range(low, high));
+                continue;
+            }
+            match &node.kids {
+                Kids::Inner(nodes) => stack.extend(nodes.iter().rev()),
+                Kids::Leaf(messages) => {
+                    let here = messages.iter().map(|message| message.uid.value());
+                    here.filter(|uid| uids.contains(*uid)).for_each(|uid| found.push(uid));
+                }
+            }
         }
         found
     }

@@ -1,6 +1,7 @@
 //! A store in memory that a test steps by hand.
 
 use imap::command::DateTime;
+use imap::set::UidSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,8 +32,16 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(engine: Memory, bodies: MemoryBodies, options: Options) -> Self {
+        Self::with_clock(engine, bodies, Arc::new(Ticks(AtomicU64::new(1))), options)
+    }
+
+    pub(crate) fn with_clock(
+        engine: Memory,
+        bodies: MemoryBodies,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Self {
         let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
-        let clock = Arc::new(Ticks(AtomicU64::new(1)));
         let (store, committer) =
             Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
         Self { engine, bodies, store, committer }
@@ -74,6 +83,13 @@ impl House {
             let change = Change::Append { mailbox: mailbox.id(), messages: vec![message] };
             self.run(self.store.submit(change)).unwrap();
         }
+    }
+
+    /// Of all UIDs; `None` when that has been forgotten.
+    #[allow(dead_code, reason = "only some tests ask for history")]
+    pub(crate) fn expunged_since(&self, mailbox: &Mailbox, after: u64) -> Option<UidSet> {
+        let all = UidSet::from_ranges([(1, u32::MAX)]);
+        self.run(self.store.expunged_since(mailbox.id(), after, all, 100_000)).unwrap()
     }
 
     pub(crate) fn message(&self, octets: &[u8]) -> NewMessage {
