@@ -3,6 +3,7 @@
 //! - [`Connection`] speaks to a server: commands are typed, pipelined when one likes, answered in order.
 //! - [`Connection::store`] with [`StoreRequest::unchanged_since`] tells for each message whether this write *won*,
 //!   was *lost* to another, came too late for a message that has *vanished*, or is *unproven*.
+//! - [`dialogue`] plays files that say what a client sends and what a server is to answer.
 //!
 //! The core, [`Conversation`], does no I/O: octets in, octets out. [`Connection`] drives it with tokio.
 //!
@@ -16,6 +17,7 @@
 mod answer;
 mod connection;
 mod conversation;
+pub mod dialogue;
 mod error;
 pub mod mirror;
 mod place;

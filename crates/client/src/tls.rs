@@ -10,13 +10,19 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned,
+};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+type Blocking = std::net::TcpStream;
+type BlockingTls = StreamOwned<ClientConnection, Blocking>;
 
 /// Whom to trust.
 #[derive(Clone)]
@@ -89,19 +95,30 @@ impl Tls {
         Ok(Self(Arc::new(builder.with_no_client_auth())))
     }
 
+    /// The connection as one that blocks; the handshake is done by who first reads or writes.
+    pub(crate) fn over(&self, host: &str, stream: Blocking) -> Result<BlockingTls, TlsError> {
+        let connection = ClientConnection::new(Arc::clone(&self.0), server_name(host)?)
+            .map_err(|error| TlsError(error.to_string()))?;
+        Ok(StreamOwned::new(connection, stream))
+    }
+
     /// The handshake.
     pub(crate) async fn connect(
         &self,
         host: &str,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, TlsError> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| TlsError(format!("{host} is no name that a certificate can have")))?;
+        let name = server_name(host)?;
         let connector = TlsConnector::from(Arc::clone(&self.0));
         connector.connect(name, stream).await.map_err(|error| {
             TlsError(format!("{error}; a certificate of one's own can be named instead"))
         })
     }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| TlsError(format!("{host} is no name that a certificate can have")))
 }
 
 /// The connection's `tls-exporter` channel binding (RFC 9266 §2), which only TLS 1.3 gives to every connection.

@@ -6,6 +6,7 @@ pub(crate) mod group;
 pub(crate) mod import;
 pub(crate) mod mailbox;
 pub(crate) mod quota;
+pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod user;
 
@@ -31,7 +32,7 @@ const NONE: &str = "none";
     version,
     propagate_version = true,
     after_help = "Begin with:  highwater serve\n\nExit codes: 0 done · 1 failed · 2 the command line is \
-                  wrong · 3 the configuration is wrong ·\n4 the store cannot be opened (in use, damaged, \
+                  wrong, or nothing could be played · 3 the configuration is wrong ·\n4 the store cannot be opened (in use, damaged, \
                   of a newer program) · 5 done in part ·\n6 an address cannot be listened on"
 )]
 pub(crate) struct Cli {
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     /// Limit what accounts can store.
     #[command(subcommand)]
     Quota(quota::Quota),
+    /// Play dialogues against any IMAP server, and tell by RFC section which of them hold.
+    Replay(replay::Replay),
     /// Take mail from mbox files and Maildirs into an account.
     Import(import::Import),
     /// Write an account's mail into mbox files or a Maildir.
@@ -127,6 +130,8 @@ impl OwnerArgs {
 pub(crate) enum Exit {
     /// It failed.
     Failed = 1,
+    /// Dialogues could not be played.
+    CannotRun = 2,
     /// The configuration is wrong.
     Config = 3,
     /// The store cannot be opened.

@@ -17,6 +17,7 @@ mod lmtp;
 mod mail;
 mod metrics;
 mod place;
+mod replay;
 mod server;
 mod tls;
 mod wire;
@@ -98,6 +99,10 @@ async fn obey(command: Command) -> Result<(), Failure> {
         Command::Quota(quota) => {
             log_from(Level::Warn);
             quota.run().await
+        }
+        Command::Replay(replay) => {
+            log_from(Level::Warn);
+            replay.run().await
         }
         Command::Import(import) => {
             log_from(Level::Warn);

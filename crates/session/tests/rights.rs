@@ -14,8 +14,8 @@
 #[path = "runner/play.rs"]
 mod runner;
 
+use client::dialogue::Place as _;
 use imap::acl::Rights;
-use runner::Place;
 use runner::here::Server;
 use session::{Next, Session};
 
@@ -32,7 +32,7 @@ struct Stage {
 impl Stage {
     fn new(rights: Rights) -> Self {
         let mut server = Server::new(Vec::new());
-        server.administer(&["user", "bob"]);
+        server.administer(&["user", "bob"]).unwrap();
         let (alex, bob) = (server.session(), server.session());
         let mut stage = Self { server, alex, bob };
         stage.alex(

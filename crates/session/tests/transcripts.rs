@@ -1,7 +1,7 @@
 //! Runs every dialogue in `tests/transcripts` in process over the memory engine.
 //!
-//! With `PEER=host:port` (and `USER`, `PASS`) the same files are run against another server over plain TCP,
-//! which tests the transcripts themselves; with `PEER=/path/of/highwater` each dialogue has a server of its own,
+//! With `PEER=host:port` (and `USER`, `PASS`) the same files are run against another server over plain TCP, as
+//! `highwater replay --builtin` does; with `PEER=/path/of/highwater` each dialogue has a server of its own,
 //! started from that binary. `ONLY=text` runs the files whose name holds the text.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@
 #[path = "runner/play.rs"]
 mod runner;
 
+use client::dialogue::dialogues;
 use std::path::{Path, PathBuf};
 
 fn files() -> Vec<PathBuf> {
@@ -34,21 +35,21 @@ fn files() -> Vec<PathBuf> {
 fn every_transcript_holds() {
     let peer = std::env::var("PEER").ok();
     let mut failures = Vec::new();
-    let mut dialogues = 0;
+    let mut played = 0;
     for path in files() {
         let text = std::fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        for dialogue in runner::script::dialogues(&name, &text) {
-            dialogues += 1;
+        for dialogue in dialogues(&name, &text).unwrap() {
+            played += 1;
             if let Err(failure) = runner::run(&dialogue, peer.as_deref()) {
                 failures.push(failure);
             }
         }
     }
-    assert!(dialogues > 0, "there are no transcripts");
+    assert!(played > 0, "there are no transcripts");
     assert!(
         failures.is_empty(),
-        "{} of {dialogues} dialogues failed:\n\n{}",
+        "{} of {played} dialogues failed:\n\n{}",
         failures.len(),
         failures.join("\n\n")
     );
@@ -66,7 +67,7 @@ fn a_dialogue_that_does_not_hold_fails() {
         "mailbox INBOX 1\nC1: a SELECT INBOX\nS1: ...\nS1: a OK\nC1: b STORE 1 (UNCHANGEDSINCE 0) FLAGS (x)\nS1: ...\nS1: b OK",
     ];
     for text in wrong {
-        for dialogue in runner::script::dialogues("wrong", text) {
+        for dialogue in dialogues("wrong", text).unwrap() {
             assert!(runner::run(&dialogue, None).is_err(), "should not hold:\n{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! Sessions in this process, over the memory engine, with a committer that is stepped by whoever waits.
 
 use super::clock::{Ticks, drive};
-use super::{Place, Wire};
+use client::dialogue::{Place, Wire, line_octets};
 use imap::acl::{Rights, RightsChange};
 use session::{
     AuthFailure, Authenticator, BoxFuture, Config, Exchange, Identity, Next, Peer, Session, Shared,
@@ -125,12 +125,12 @@ impl Server {
 }
 
 impl Place for Server {
-    fn connect(&mut self) -> Box<dyn Wire> {
+    fn connect(&mut self) -> Result<Box<dyn Wire>, String> {
         let mut session = self.session();
         let mut out = Vec::new();
         session.greet(&mut out);
         let committer = Arc::clone(&self.committer);
-        Box::new(Local { session, out, committer, closed: false })
+        Ok(Box::new(Local { session, out, committer, closed: false }))
     }
 
     fn user(&self) -> (String, String) {
@@ -141,7 +141,7 @@ impl Place for Server {
         name.to_owned()
     }
 
-    fn administer(&mut self, words: &[&str]) {
+    fn administer(&mut self, words: &[&str]) -> Result<(), String> {
         let store = &self.shared.store;
         let account = |name: &str| match name {
             "Shared" => AccountId::SHARED,
@@ -155,7 +155,7 @@ impl Place for Server {
         let (owner, change) = match *words {
             ["user", name] => {
                 self.drive(store.create_account(name, Vec::new())).unwrap();
-                return;
+                return Ok(());
             }
             ["shared", name] => {
                 let (name, special_use) = (name.to_owned(), Vec::new());
@@ -192,9 +192,10 @@ impl Place for Server {
                 let quota = Quota { octets, messages, mailboxes: limit("mailboxes=") };
                 (account(name), AccountChange::SetQuota(quota))
             }
-            _ => panic!("not in the dialect: admin {words:?}"),
+            _ => return Err(format!("not in the dialect: admin {}", words.join(" "))),
         };
         self.drive(store.submit_account(owner, change)).unwrap();
+        Ok(())
     }
 }
 
@@ -221,7 +222,7 @@ impl Wire for Local {
             let next = drive(self.session.push(&mut self.out), &committer).unwrap();
             self.closed = next == Next::Close;
         }
-        let end = line_end(&self.out)?;
+        let end = line_octets(&self.out)?;
         let line: Vec<u8> = self.out.drain(..end).collect();
         let text = String::from_utf8_lossy(&line).into_owned();
         Some(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -230,23 +231,4 @@ impl Wire for Local {
     fn closed(&mut self) -> bool {
         self.closed
     }
-}
-
-/// Where the first line ends, the literals in it counted as part of it.
-fn line_end(octets: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += octets[at..].iter().position(|b| *b == b'\n')? + 1;
-        match literal_at_end(&octets[..at]) {
-            Some(len) => at += len,
-            None => return Some(at),
-        }
-    }
-}
-
-/// The length that `{n}` at the end of the line announces.
-pub(crate) fn literal_at_end(line: &[u8]) -> Option<usize> {
-    let text = line.strip_suffix(b"}\r\n")?;
-    let at = text.iter().rposition(|b| *b == b'{')?;
-    std::str::from_utf8(&text[at + 1..]).ok()?.parse().ok()
 }

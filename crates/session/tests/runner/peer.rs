@@ -1,46 +1,14 @@
-//! Another server, over plain TCP: one that somebody runs, or a binary that is started for each dialogue.
+//! A server of our own binary, over plain TCP, started for each dialogue.
 
-use super::{Place, Wire};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use client::dialogue::{Door, Place, Stop, Wire};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-/// A server that somebody else runs.
-pub(crate) struct Remote {
-    address: String,
-    prefix: String,
-}
-
-impl Remote {
-    pub(crate) fn new(address: &str) -> Self {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { address: address.to_owned(), prefix: format!("t{}-{n}-", now.as_nanos()) }
-    }
-}
-
-impl Place for Remote {
-    fn connect(&mut self) -> Box<dyn Wire> {
-        connect(&self.address)
-    }
-
-    fn user(&self) -> (String, String) {
-        let get = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-        (get("USER"), get("PASS"))
-    }
-
-    fn mailbox(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
-    }
-}
 
 /// A server of our own binary, started for one dialogue and ended after it.
 pub(crate) struct Spawned {
     child: Child,
-    address: String,
+    door: Door,
 }
 
 impl Spawned {
@@ -59,8 +27,14 @@ impl Spawned {
         let ready = said.lines().map_while(Result::ok).find(|line| line.starts_with("ready "));
         let ready = ready.expect("PEER ended before it was ready");
         let address = ready.split_whitespace().find_map(|word| word.strip_prefix("imap=")).unwrap();
-        Self { child, address: address.to_owned() }
+        Self { child, door: door(address) }
     }
+}
+
+/// The plain way to an address on loopback.
+pub(crate) fn door(address: &str) -> Door {
+    let place = format!("imap://{address}").parse().expect("PEER is no address");
+    Door { place, tls: None, insecure: false, patience: Duration::from_secs(5) }
 }
 
 impl Drop for Spawned {
@@ -71,8 +45,8 @@ impl Drop for Spawned {
 }
 
 impl Place for Spawned {
-    fn connect(&mut self) -> Box<dyn Wire> {
-        connect(&self.address)
+    fn connect(&mut self) -> Result<Box<dyn Wire>, String> {
+        self.door.connect(&Stop::default())
     }
 
     fn user(&self) -> (String, String) {
@@ -81,50 +55,5 @@ impl Place for Spawned {
 
     fn mailbox(&self, name: &str) -> String {
         name.to_owned()
-    }
-}
-
-fn connect(address: &str) -> Box<dyn Wire> {
-    let stream = TcpStream::connect(address).expect("PEER cannot be reached");
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    Box::new(Tcp { reader: BufReader::new(stream), closed: false })
-}
-
-struct Tcp {
-    reader: BufReader<TcpStream>,
-    closed: bool,
-}
-
-impl Wire for Tcp {
-    fn send(&mut self, octets: &[u8]) {
-        // A server that has closed the connection is found out when reading.
-        let _ = self.reader.get_mut().write_all(octets);
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut out = Vec::new();
-        loop {
-            match self.reader.read_until(b'\n', &mut out) {
-                Ok(0) => {
-                    self.closed = true;
-                    return None;
-                }
-                Ok(_) => {}
-                Err(_) => return None,
-            }
-            let Some(len) = super::here::literal_at_end(&out) else { break };
-            let mut literal = vec![0; len];
-            self.reader.read_exact(&mut literal).ok()?;
-            out.extend_from_slice(&literal);
-        }
-        let text = String::from_utf8_lossy(&out).into_owned();
-        Some(text.trim_end_matches(['\r', '\n']).to_owned())
-    }
-
-    fn closed(&mut self) -> bool {
-        if !self.closed {
-            let _ = self.line();
-        }
-        self.closed
     }
 }

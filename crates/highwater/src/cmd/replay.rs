@@ -1,0 +1,200 @@
+//! `highwater replay`: dialogues played against any IMAP server.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use client::dialogue::{Dialogue, Door, Measure, Scratch, Stop, dialogues, play};
+use client::{Place, Tls};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::{Exit, Failure, say, tell};
+use crate::replay::builtin::{TRANSCRIPTS, sections};
+use crate::replay::{self, Outcome, Played, Report};
+
+/// Where the password is when no file is named.
+const PASSWORD: &str = "HIGHWATER_PASSWORD";
+
+/// Plays dialogues against an IMAP server and tells, by RFC section, which of them hold.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The password is read from the environment, HIGHWATER_PASSWORD, or from --password-file.\n\
+Everything happens in scratch mailboxes with a random name, which are taken away afterwards; INBOX is left \
+alone. What needs an extension that the server does not offer is skipped.\n\n\
+Exit codes: 0 all that was played held · 1 something did not · 2 it could not be played")]
+pub(crate) struct Replay {
+    /// Play the dialogues that came with Highwater: RFC 7162 and what it builds on.
+    #[arg(long)]
+    builtin: bool,
+    /// Only dialogues whose file, title, section (`§3.1.3`) or requirement (`S-63`) holds TEXT.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Print what came of it as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Write what came of it to FILE, as JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Trust the certificates in this PEM file alone: an authority's, or the server's own.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Take any certificate, and go without TLS if need be: whoever stands in between reads the password.
+    #[arg(long)]
+    insecure: bool,
+    /// Read the password from the first line of FILE.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// How long the server may be silent before it counts as having nothing to say.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    patience: u64,
+    /// Files of dialogues, and last where to play them: imaps://user@host[/prefix], or imap:// for STARTTLS.
+    #[arg(required = true, value_name = "FILE… URL")]
+    files_and_url: Vec<String>,
+}
+
+impl Replay {
+    /// Does it.
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let cannot = |error| Failure::new(Exit::CannotRun, error);
+        let scripts = self.scripts().map_err(cannot)?;
+        let (door, user, password) = self.door().map_err(cannot)?;
+        let unique = random().map_err(cannot)?;
+        let server = door.place.to_string();
+        let stop = Stop::default();
+        let watch = tokio::spawn(stop_when_asked(stop.clone()));
+        let asked = stop.clone();
+        let playing = tokio::task::spawn_blocking(move || {
+            let place = Scratch::open(door, &user, &password, unique, stop.clone());
+            place.map(|place| perform(scripts, place, &stop))
+        });
+        let played = playing.await.map_err(|error| cannot(error.into()))?;
+        watch.abort();
+        let (played, tidied) = played.map_err(|why| cannot(anyhow!("{server}: {why}")))?;
+        let report = Report { server, played };
+        self.tell(&report)?;
+        tidied.map_err(|why| cannot(anyhow!(why)))?;
+        if asked.is_stopped() {
+            return Err(cannot(anyhow!("interrupted: what was not played is not counted")));
+        }
+        match report.tally().failed {
+            0 => Ok(()),
+            failed => Err(anyhow!("{failed} dialogues failed, see above").into()),
+        }
+    }
+
+    /// The dialogues that were chosen.
+    fn scripts(&self) -> Result<Vec<Dialogue>> {
+        let (_, files) = self.files_and_url.split_last().context("no URL")?;
+        let mut all = Vec::new();
+        if self.builtin {
+            for (name, text) in TRANSCRIPTS {
+                all.extend(dialogues(name, text)?);
+            }
+        }
+        for file in files {
+            let text = std::fs::read_to_string(file).with_context(|| file.clone())?;
+            all.extend(dialogues(file, &text)?);
+        }
+        if let Some(only) = &self.only {
+            all.retain(|dialogue| is_about(dialogue, only));
+        }
+        if all.is_empty() {
+            let hint = "name files, or --builtin; --only may have left nothing";
+            return Err(anyhow!("there is nothing to play: {hint}"));
+        }
+        Ok(all)
+    }
+
+    /// Where to, as whom, with which password.
+    fn door(&self) -> Result<(Door, String, String)> {
+        let url = self.files_and_url.last().context("no URL")?;
+        let place: Place = url.parse()?;
+        let user = place.user.clone().context("the URL names no user: imaps://user@host")?;
+        let password = match (&self.password_file, std::env::var(PASSWORD)) {
+            (Some(file), _) => first_line(file)?,
+            (None, Ok(password)) => password,
+            (None, Err(_)) => place.password.clone().with_context(|| {
+                format!("no password: set {PASSWORD}, or name a --password-file")
+            })?,
+        };
+        let tls = match &self.ca {
+            Some(file) => Some(Tls::only(file)?),
+            None if self.insecure => Some(Tls::unverified()?),
+            None if place.implicit_tls => Some(Tls::system()?),
+            None => Tls::system().ok(),
+        };
+        let patience = Duration::from_secs(self.patience);
+        Ok((Door { place, tls, insecure: self.insecure, patience }, user, password))
+    }
+
+    fn tell(&self, report: &Report) -> Result<(), Failure> {
+        if let Some(file) = &self.junit {
+            let written = std::fs::write(file, replay::junit(report));
+            written.with_context(|| file.display().to_string())?;
+        }
+        if self.json { say(&replay::json(report).to_string()) } else { say(&replay::text(report)) }
+    }
+}
+
+fn is_about(dialogue: &Dialogue, text: &str) -> bool {
+    let sections = replay::sections(dialogue, &sections());
+    dialogue.file.contains(text)
+        || dialogue.title.contains(text)
+        || dialogue.ids.iter().any(|id| id == text)
+        || sections.iter().any(|cite| cite.to_string().contains(text))
+}
+
+fn first_line(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A number that no other run has.
+fn random() -> Result<u64> {
+    let mut octets = [0; 8];
+    let drawn = SystemRandom::new().fill(&mut octets);
+    drawn.map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(u64::from_be_bytes(octets))
+}
+
+/// Waits for a signal to end.
+async fn stop_when_asked(stop: Stop) {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    let Ok(mut terminate) = terminate else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tell("stopping; the scratch mailboxes are taken away first");
+    stop.stop();
+}
+
+/// Plays all of them, and takes away what they made.
+fn perform(
+    scripts: Vec<Dialogue>,
+    mut place: Scratch,
+    stop: &Stop,
+) -> (Vec<Played>, Result<(), String>) {
+    let requirements = sections();
+    let (mut played, mut tidied) = (Vec::new(), Ok(()));
+    for dialogue in scripts {
+        let begun = Instant::now();
+        let outcome = match place.offer().lacks(&dialogue) {
+            Some(reason) => Outcome::Skipped(reason),
+            None => {
+                place.next();
+                let held = play(&dialogue, &mut place, Measure::Rfc);
+                tidied = place.clean();
+                held.map_or_else(Outcome::Failed, |()| Outcome::Passed)
+            }
+        };
+        if stop.is_stopped() {
+            break;
+        }
+        let sections = replay::sections(&dialogue, &requirements);
+        let Dialogue { file, line, title, ids, .. } = dialogue;
+        played.push(Played { file, line, title, ids, sections, outcome, took: begun.elapsed() });
+    }
+    (played, tidied)
+}
