@@ -355,7 +355,7 @@ proptest! {
     /// Whatever is done, a view that follows equals one made anew, before and after a restart.
     #[test]
     fn a_view_that_follows_equals_one_made_anew(
-        steps in prop::collection::vec((0..7u8, 1..400u32, 1..40u32), 1..40)
+        steps in prop::collection::vec((0..8u8, 1..400u32, 1..40u32), 1..40)
     ) {
         let team = Team::new(300);
         team.private(true);
@@ -372,7 +372,9 @@ proptest! {
                     let change = Change::Expunge { mailbox: team.id, uids: None };
                     team.house.run(team.house.store.submit(change)).unwrap();
                 }
-                _ => team.house.append(&team.of("ann"), 1),
+                6 => team.house.append(&team.of("ann"), 1),
+                // Between two looks: what bob had marked is unmarked.
+                _ => [false, true].into_iter().for_each(|private| team.private(private)),
             }
             if from % 3 == 0 {
                 kept = follower.state();
