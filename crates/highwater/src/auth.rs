@@ -42,8 +42,14 @@ pub(crate) fn account_name(text: &str) -> Result<String, String> {
     if name.is_empty() || name.len() > NAME_LEN_MAX {
         return Err(format!("a name has 1 to {NAME_LEN_MAX} octets"));
     }
-    if name.chars().any(|c| c.is_whitespace() || c == '/' || c == '"') || name.starts_with('-') {
-        return Err("a name holds no space, slash or quote and does not begin with -".to_owned());
+    if name.chars().any(|c| c.is_whitespace() || "/\"%*".contains(c)) {
+        return Err("a name holds no space, slash, quote, % or *".to_owned());
+    }
+    // In an access control list, and as a quota root, these are somebody else.
+    if name.starts_with(['-', '$']) || ["anyone", "Shared"].contains(&name.as_str()) {
+        return Err(
+            "a name does not begin with - or $, and is neither anyone nor Shared".to_owned()
+        );
     }
     Ok(name.into_owned())
 }
@@ -282,7 +288,19 @@ mod tests {
     #[test]
     fn names_are_plain_words() {
         assert_eq!(account_name("ada@example.org"), Ok("ada@example.org".into()));
-        for name in ["", "a b", "a/b", "-x", "a\u{7}", &"x".repeat(256)] {
+        for name in [
+            "",
+            "a b",
+            "a/b",
+            "-x",
+            "$x",
+            "anyone",
+            "Shared",
+            "a%",
+            "*",
+            "a\u{7}",
+            &"x".repeat(256),
+        ] {
             assert!(account_name(name).is_err(), "{name}");
         }
     }
