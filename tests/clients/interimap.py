@@ -26,6 +26,8 @@ from kit import author, proxy
 PAIRS = [("highwater", "highwater"), ("highwater", "dovecot"), ("dovecot", "highwater")]
 SIDES = ["local", "remote"]
 BOXES = mailboxes.BOXES[:5]
+# Half of the messages are in INBOX, so that the server keeps it as a tree and not as one leaf.
+SHARES = ["INBOX"] * len(BOXES[1:]) + BOXES[1:]
 FRESH_PER_SECOND = 6
 DELAY = 0.005
 QUIET_SECONDS = 60
@@ -162,7 +164,7 @@ def fill(arguments, servers):
     taken = {box: {} for box in BOXES}
     for number, running in enumerate(servers):
         half = messages[number:arguments.messages:2]
-        for box, content in mailboxes.fill(running.imap, count=len(half), boxes=BOXES, messages=half).items():
+        for box, content in mailboxes.fill(running.imap, count=len(half), boxes=SHARES, messages=half).items():
             taken[box].update(content)
     return taken, fresh
 

@@ -17,10 +17,12 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
+use imap::acl::Identifier;
 use imap::command::Secret;
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use session::{AuthFailure, Authenticator, BoxFuture, Exchange, Identity, Peer, Step};
+use store::acl::GROUP_PREFIX;
 use store::{AccountRow, Store};
 use tokio::sync::Semaphore;
 
@@ -46,6 +48,21 @@ pub(crate) fn account_name(text: &str) -> Result<String, String> {
         return Err("a name holds no space, slash or quote and does not begin with -".to_owned());
     }
     Ok(name.into_owned())
+}
+
+/// The name of an account or a group to be made, or why it cannot be one: entries of access control lists must
+/// be able to name it.
+pub(crate) fn new_name(text: &str) -> Result<String, String> {
+    let name = account_name(text)?;
+    if name.eq_ignore_ascii_case(Identifier::ANYONE) {
+        return Err(
+            "`anyone` stands for everyone in access control lists: choose another name".into()
+        );
+    }
+    if name.starts_with([GROUP_PREFIX, '#']) {
+        return Err("a name does not begin with $, which marks groups, or with #".into());
+    }
+    Ok(name)
 }
 
 /// Checks logins against the store; what all sessions share.
@@ -143,7 +160,7 @@ impl Found {
                 "This account may log in from the server's own machine only".into(),
             ));
         }
-        Ok(Identity { name, account: row.id })
+        Ok(Identity { name, account: row.id, without: record.without })
     }
 }
 
@@ -285,5 +302,16 @@ mod tests {
         for name in ["", "a b", "a/b", "-x", "a\u{7}", &"x".repeat(256)] {
             assert!(account_name(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_access_control_lists_could_not_name_is_no_new_name() {
+        for name in ["anyone", "Anyone", "$team", "#ada", "-x", "", "a b"] {
+            assert!(new_name(name).is_err(), "{name}");
+        }
+        for name in ["$team", "anyone"] {
+            assert_eq!(account_name(name), Ok(name.into()), "who has it already keeps it");
+        }
+        assert_eq!(new_name("anyone@example.org"), Ok("anyone@example.org".into()));
     }
 }
