@@ -17,6 +17,7 @@ mod answer;
 mod connection;
 mod conversation;
 mod error;
+pub mod mirror;
 mod place;
 pub mod store;
 mod tls;
