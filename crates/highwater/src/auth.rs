@@ -17,10 +17,12 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
+use imap::acl::Identifier;
 use imap::command::Secret;
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use session::{AuthFailure, Authenticator, BoxFuture, Exchange, Identity, Peer, Step};
+use store::acl::GROUP_PREFIX;
 use store::{AccountRow, Store};
 use tokio::sync::Semaphore;
 
@@ -42,16 +44,33 @@ pub(crate) fn account_name(text: &str) -> Result<String, String> {
     if name.is_empty() || name.len() > NAME_LEN_MAX {
         return Err(format!("a name has 1 to {NAME_LEN_MAX} octets"));
     }
-    if name.chars().any(|c| c.is_whitespace() || "/\"%*".contains(c)) {
-        return Err("a name holds no space, slash, quote, % or *".to_owned());
-    }
-    // In an access control list, and as a quota root, these are somebody else.
-    if name.starts_with(['-', '$']) || ["anyone", "Shared"].contains(&name.as_str()) {
-        return Err(
-            "a name does not begin with - or $, and is neither anyone nor Shared".to_owned()
-        );
+    if name.chars().any(|c| c.is_whitespace() || c == '/' || c == '"') || name.starts_with('-') {
+        return Err("a name holds no space, slash or quote and does not begin with -".to_owned());
     }
     Ok(name.into_owned())
+}
+
+/// The name of an account or a group to be made, or why it cannot be one: entries of access control lists must
+/// be able to name it.
+pub(crate) fn new_name(text: &str) -> Result<String, String> {
+    let name = account_name(text)?;
+    if name.eq_ignore_ascii_case(Identifier::ANYONE) {
+        return Err(
+            "`anyone` stands for everyone in access control lists: choose another name".into()
+        );
+    }
+    if name.starts_with([GROUP_PREFIX, '#']) {
+        return Err("a name does not begin with $, which marks groups, or with #".into());
+    }
+    if name == session::SHARED {
+        return Err(
+            "`Shared` is the quota root of the shared mailboxes: choose another name".into()
+        );
+    }
+    if name.contains(['%', '*']) {
+        return Err("a name holds no % or *, which no mailbox name below `Other Users` may".into());
+    }
+    Ok(name)
 }
 
 /// Checks logins against the store; what all sessions share.
@@ -149,7 +168,7 @@ impl Found {
                 "This account may log in from the server's own machine only".into(),
             ));
         }
-        Ok(Identity { name, account: row.id })
+        Ok(Identity { name, account: row.id, without: record.without })
     }
 }
 
@@ -288,20 +307,19 @@ mod tests {
     #[test]
     fn names_are_plain_words() {
         assert_eq!(account_name("ada@example.org"), Ok("ada@example.org".into()));
-        for name in [
-            "",
-            "a b",
-            "a/b",
-            "-x",
-            "$x",
-            "anyone",
-            "Shared",
-            "a%",
-            "*",
-            "a\u{7}",
-            &"x".repeat(256),
-        ] {
+        for name in ["", "a b", "a/b", "-x", "a\u{7}", &"x".repeat(256)] {
             assert!(account_name(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_access_control_lists_could_not_name_is_no_new_name() {
+        for name in ["anyone", "Anyone", "$team", "#ada", "-x", "", "a b", "Shared", "a%b", "*"] {
+            assert!(new_name(name).is_err(), "{name}");
+        }
+        for name in ["$team", "anyone"] {
+            assert_eq!(account_name(name), Ok(name.into()), "who has it already keeps it");
+        }
+        assert_eq!(new_name("anyone@example.org"), Ok("anyone@example.org".into()));
     }
 }

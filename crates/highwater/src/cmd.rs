@@ -1,21 +1,29 @@
 //! The command line: what can be said, and what the exit codes mean.
 
+mod acl;
 pub(crate) mod export;
+pub(crate) mod group;
 pub(crate) mod import;
 pub(crate) mod mailbox;
+pub(crate) mod quota;
 pub(crate) mod serve;
 pub(crate) mod user;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
+use crate::control::client::{Control, Missing};
+use crate::control::protocol::{Owner, Reply, Request};
 use crate::place;
 
 /// Where mail is kept when nothing else is said.
 const DATA: &str = "./highwater-data";
+
+/// What is given to have none of something.
+const NONE: &str = "none";
 
 /// An IMAP server whose conditional STORE has one winner and whose resync never loses a change.
 #[derive(Parser, Debug)]
@@ -39,9 +47,15 @@ pub(crate) enum Command {
     /// Add, list, change and delete accounts.
     #[command(subcommand)]
     User(user::User),
-    /// Change settings of mailboxes.
+    /// Make, list, share, change and delete mailboxes.
     #[command(subcommand)]
     Mailbox(mailbox::Mailbox),
+    /// Put users into groups, for sharing mailboxes with them.
+    #[command(subcommand)]
+    Group(group::Group),
+    /// Limit what accounts can store.
+    #[command(subcommand)]
+    Quota(quota::Quota),
     /// Take mail from mbox files and Maildirs into an account.
     Import(import::Import),
     /// Write an account's mail into mbox files or a Maildir.
@@ -85,7 +99,26 @@ impl StoreArgs {
             .or(environment.as_deref())
             .or(config.store.location.as_deref())
             .unwrap_or(DATA);
-        place::directory(named).map_err(|why| Failure::new(Exit::Config, anyhow::anyhow!(why)))
+        place::directory(named).map_err(|why| Failure::new(Exit::Config, anyhow!(why)))
+    }
+}
+
+/// Whose mailbox it is about.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct OwnerArgs {
+    /// One below `Shared/`, which need not be said again before its name.
+    #[arg(long)]
+    shared: bool,
+    /// This user's.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+impl OwnerArgs {
+    /// Whose it is.
+    fn owner(self) -> Owner {
+        self.user.map_or(Owner::Shared, Owner::User)
     }
 }
 
@@ -130,6 +163,27 @@ impl From<anyhow::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self { exit: Exit::Failed, error: error.into() }
+    }
+}
+
+/// Sends one request; answers all replies but the last.
+async fn ask_all(
+    store: &StoreArgs,
+    missing: Missing,
+    request: Request,
+) -> Result<Vec<Reply>, Failure> {
+    let data = store.directory(&store.config()?)?;
+    let mut control = Control::open(&data, missing).await?;
+    let replies = control.ask_all(&request).await;
+    control.close().await?;
+    Ok(replies?)
+}
+
+/// Sends one request that has no replies but the last.
+async fn ask(store: &StoreArgs, missing: Missing, request: Request) -> Result<(), Failure> {
+    match ask_all(store, missing, request).await?.as_slice() {
+        [] => Ok(()),
+        _ => Err(anyhow!("the server answered something else: is it of another version?").into()),
     }
 }
 

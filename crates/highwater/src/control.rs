@@ -10,9 +10,12 @@
 
 pub(crate) mod client;
 mod export;
+mod group;
 mod import;
 mod journal;
+mod mailbox;
 pub(crate) mod protocol;
+mod quota;
 
 use std::collections::HashSet;
 use std::io;
@@ -20,13 +23,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use store::{AccountId, AccountRow, Change, Error, Store};
+use store::{AccountId, AccountRow, Error, Store};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
 
-use crate::auth::account_name;
 use crate::auth::credentials::Record;
+use crate::auth::{account_name, new_name};
 use protocol::{Reply, Request, SOCKET, receive, send};
 
 pub(crate) use journal::{hex, key};
@@ -147,10 +150,36 @@ impl Admin {
             Request::UserDisable { name, disabled } => {
                 self.change(&name, |record| record.disabled = disabled).await
             }
-            Request::UserList => self.list(stream).await,
-            Request::MailboxConfigure { user, mailbox, conflicts_by_message } => {
-                self.configure(&user, &mailbox, conflicts_by_message).await
+            Request::UserConfigure { name, without } => {
+                let without = switched_off(&without)?;
+                self.change(&name, |record| record.without = without).await
             }
+            Request::UserList => self.list(stream).await,
+            Request::MailboxCreate { owner, mailbox, private_seen } => {
+                self.create_mailbox(&owner, &mailbox, private_seen).await
+            }
+            Request::MailboxDelete { owner, mailbox } => {
+                self.delete_mailbox(&owner, &mailbox).await
+            }
+            Request::MailboxConfigure { owner, mailbox, conflicts_by_message, private_seen } => {
+                let place = self.place(&owner, &mailbox).await?;
+                self.configure_mailbox(&place, conflicts_by_message, private_seen).await
+            }
+            Request::MailboxSetAcl { owner, mailbox, identifier, rights } => {
+                let place = self.place(&owner, &mailbox).await?;
+                self.set_acl(place, &identifier, rights.as_deref()).await
+            }
+            Request::MailboxList { owner, mailbox } => {
+                self.list_mailboxes(&owner, mailbox.as_deref(), stream).await
+            }
+            Request::GroupMember { group, user, member } => {
+                self.set_member(&group, &user, member).await
+            }
+            Request::GroupList => self.list_groups(stream).await,
+            Request::QuotaSet { owner, octets, messages, mailboxes } => {
+                self.set_quota(&owner, [octets, messages, mailboxes]).await
+            }
+            Request::QuotaShow { owner } => self.show_quota(owner, stream).await,
             Request::Import { user } => self.import(&user, stream).await,
             Request::Export { user, mailbox } => {
                 self.export(&user, mailbox.as_deref(), stream).await
@@ -182,7 +211,7 @@ impl Admin {
     }
 
     async fn add(&self, name: &str, password: String, loopback_only: bool) -> Result<(), Failure> {
-        let name = account_name(name).map_err(|why| refused(format!("`{name}`: {why}")))?;
+        let name = new_name(name).map_err(|why| refused(format!("`{name}`: {why}")))?;
         let mut record = derive(password).await?;
         record.loopback_only = loopback_only;
         let _alone = self.rows.lock().await;
@@ -226,17 +255,6 @@ impl Admin {
         Ok(())
     }
 
-    async fn configure(&self, user: &str, name: &str, by_message: bool) -> Result<(), Failure> {
-        let (user, row) = self.row(user).await?;
-        let state = self.store.account(row.id).await?.state();
-        let mailbox = state.mailbox(name).and_then(|entry| entry.id).ok_or_else(|| {
-            refused(format!("`{user}` has no mailbox `{name}`: names are as LIST shows them"))
-        })?;
-        let change = Change::Configure { mailbox, conflicts_by_message: by_message };
-        self.store.submit(change).await?;
-        Ok(())
-    }
-
     /// Whoever is logged in must do so again, by the account's new row.
     fn end_connections(&self, account: AccountId) {
         // An error means that there are no connections.
@@ -249,7 +267,8 @@ impl Admin {
             let reply = Reply::User {
                 name,
                 disabled: record.as_ref().is_none_or(|record| record.disabled),
-                loopback_only: record.is_some_and(|record| record.loopback_only),
+                loopback_only: record.as_ref().is_some_and(|record| record.loopback_only),
+                without: record.map(|record| record.without).unwrap_or_default(),
             };
             send(output, &reply).await?;
         }
@@ -274,6 +293,18 @@ impl Drop for ImportGuard<'_> {
         let mut importing = self.admin.importing.lock().unwrap_or_else(PoisonError::into_inner);
         importing.remove(&self.account);
     }
+}
+
+/// Capabilities by the names that CAPABILITY lists them under.
+fn switched_off(names: &[String]) -> Result<Vec<String>, Failure> {
+    let known = |name: &String| {
+        let known = session::capability::names().find(|known| known.eq_ignore_ascii_case(name));
+        known.map(str::to_owned).ok_or_else(|| {
+            let all = session::capability::names().collect::<Vec<_>>().join(", ");
+            refused(format!("`{name}` cannot be switched off; what can be is {all}"))
+        })
+    };
+    names.iter().map(known).collect()
 }
 
 /// A record for the password, computed off the reactor.

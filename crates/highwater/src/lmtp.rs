@@ -270,13 +270,14 @@ impl Lmtp {
     }
 }
 
-/// What a failure is to the mail server: always to be tried again.
+/// What a failure is to the mail server: to be tried again, unless somebody has decided it.
 fn refusal(error: &Error) -> Refused {
     tracing::warn!(%error, "a message could not be taken");
     let refused = |code, enhanced, text| Refused { code, enhanced, text };
     match error {
         Error::Full(_) => refused(452, "4.3.1", "There is no room, try again later"),
-        Error::Limit(_) => refused(452, "4.2.2", "The mailbox is full"),
+        Error::Limit(_) | Error::OverQuota(_) => refused(452, "4.2.2", "The mailbox is full"),
+        Error::NoPermission => refused(550, "5.7.1", "The mailbox takes no mail from everyone"),
         Error::ShuttingDown => refused(451, "4.3.2", "The server is shutting down, try again"),
         Error::NonExistent => refused(450, "4.2.0", "The mailbox changed meanwhile, try again"),
         _ => refused(451, "4.3.0", "The message could not be stored, try again later"),

@@ -91,6 +91,14 @@ async fn obey(command: Command) -> Result<(), Failure> {
             log_from(Level::Warn);
             mailbox.run().await
         }
+        Command::Group(group) => {
+            log_from(Level::Warn);
+            group.run().await
+        }
+        Command::Quota(quota) => {
+            log_from(Level::Warn);
+            quota.run().await
+        }
         Command::Import(import) => {
             log_from(Level::Warn);
             import.run().await

@@ -180,6 +180,19 @@ pub enum RightsChange {
 }
 
 impl RightsChange {
+    /// What the text asks for: letters with `+` before them add, with `-` remove, without either replace
+    /// (RFC 4314 §3.1).
+    ///
+    /// # Errors
+    /// The first letter that is no right.
+    pub fn parse(text: &str) -> Result<Self, RightsError> {
+        match (text.strip_prefix('+'), text.strip_prefix('-')) {
+            (Some(letters), _) => Rights::parse(letters).map(Self::Add),
+            (_, Some(letters)) => Rights::parse(letters).map(Self::Remove),
+            (None, None) => Rights::parse(text).map(Self::Set),
+        }
+    }
+
     /// What becomes of the rights.
     #[must_use]
     pub const fn apply(self, before: Rights) -> Rights {
@@ -293,6 +306,10 @@ mod tests {
         assert_eq!(RightsChange::Set(r).apply(lr), r);
         assert_eq!(RightsChange::Add(lr).apply(Rights::SEEN).to_string(), "lrs");
         assert_eq!(RightsChange::Remove(r).apply(lr), Rights::LOOKUP);
+        assert_eq!(RightsChange::parse("lr"), Ok(RightsChange::Set(lr)));
+        assert_eq!(RightsChange::parse("+lr"), Ok(RightsChange::Add(lr)));
+        assert_eq!(RightsChange::parse("-r"), Ok(RightsChange::Remove(r)));
+        assert_eq!(RightsChange::parse("+-r"), Err(RightsError::Unknown('-')));
     }
 
     #[test]

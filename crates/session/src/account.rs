@@ -26,6 +26,8 @@ pub struct Identity {
     pub name: String,
     /// The account.
     pub account: AccountId,
+    /// Capabilities that are switched off for this user, besides those that are for everyone.
+    pub without: Vec<String>,
 }
 
 /// Decides who may come in.

@@ -24,5 +24,6 @@ mod view;
 
 pub use account::{AuthFailure, Authenticator, Exchange, Identity, Peer, Step};
 pub use imap::encode::Status;
+pub use names::{OTHERS, SHARED};
 pub use session::{Bye, Next, Session};
 pub use shared::{BoxFuture, Closed, Config, Event, Observer, Shared, Silent, Sink};

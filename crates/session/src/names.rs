@@ -17,9 +17,9 @@ use std::sync::Arc;
 use store::{AccountId, AccountState, Directory, MailboxId, SpecialUse};
 
 /// The first level of other users' mailboxes; the second is the user's name.
-pub(crate) const OTHERS: &str = "Other Users";
+pub const OTHERS: &str = "Other Users";
 /// The first level of the mailboxes that belong to nobody.
-pub(crate) const SHARED: &str = "Shared";
+pub const SHARED: &str = "Shared";
 
 /// A name, taken apart.
 enum Parts<'a> {

@@ -106,7 +106,7 @@ impl Session {
 
     /// Writes the greeting (RFC 3501 §7.1.1) with the capabilities.
     pub fn greet(&mut self, sink: &mut impl Sink) {
-        let code = Code::Capability(self.shared.capabilities(&self.peer, false));
+        let code = Code::Capability(self.shared.capabilities(&self.peer, None));
         let text = format!("{} is ready", self.shared.config.server_name);
         encode::untagged(sink.buffer(), Status::Ok, Some(&code), &text);
     }

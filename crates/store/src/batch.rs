@@ -32,7 +32,7 @@ pub(crate) enum Task {
         by: Option<AccountId>,
     },
     /// A new account, with its INBOX.
-    CreateAccount { name: String, row: AccountRow, uid_validity: u32 },
+    CreateAccount { name: String, row: AccountRow },
     /// A new record in an account's row.
     UpdateAccount { name: String, record: Vec<u8> },
     /// The end of an account whose mailboxes are all open here.

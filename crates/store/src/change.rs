@@ -38,6 +38,13 @@ pub enum Change {
         /// The messages.
         messages: Vec<NewMessage>,
     },
+    /// Mail to the mailbox's own address: as [`Change::Append`], if `anyone` has `p` (RFC 4314 §2.1).
+    Post {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The messages.
+        messages: Vec<NewMessage>,
+    },
     /// EXPUNGE: the messages that have `\Deleted`, and are in the set if one is given.
     Expunge {
         /// The mailbox.
@@ -88,7 +95,7 @@ pub struct NewMessage {
 pub enum Outcome {
     /// Of [`Change::StoreFlags`].
     Stored(Stored),
-    /// Of [`Change::Append`].
+    /// Of [`Change::Append`] and [`Change::Post`].
     Appended(Appended),
     /// Of [`Change::Expunge`].
     Expunged(Expunged),

@@ -441,10 +441,8 @@ impl Store {
     pub async fn create_account(&self, name: &str, record: Vec<u8>) -> Result<AccountId, Error> {
         let store = self.clone();
         let id = self.blocking(move || Ok(store.engine().next_account()?)).await?;
-        // A first UIDVALIDITY from the clock, so that an account made anew under an old name differs.
-        let uid_validity = u32::try_from(self.now()).unwrap_or(1).max(1);
         let row = AccountRow { id, version: 1, record };
-        let task = Task::CreateAccount { name: name.to_owned(), row, uid_validity };
+        let task = Task::CreateAccount { name: name.to_owned(), row };
         self.task(|reply| Job { task, mailboxes: Vec::new(), accounts: Vec::new(), reply }).await?;
         Ok(id)
     }

@@ -349,6 +349,43 @@ fn an_account_ends_whole_though_a_mailbox_ends_with_it() {
     assert!(directory.directory().owners(team.bob.id()).is_empty());
 }
 
+#[test]
+fn mail_is_taken_while_anyone_may_post() {
+    let team = Team::new(0);
+    let post = |letters: &str| {
+        let (name, owner, grantee) = ("Team".into(), "ann".into(), Grantee::Anyone);
+        let rights = RightsChange::Set(Rights::parse(letters).unwrap());
+        let acl = AccountChange::SetAcl { name, grantee, negative: false, rights, owner };
+        team.change(acl).unwrap();
+        let messages = vec![team.house.message(b"Subject: x\r\n\r\n")];
+        team.house.run(team.house.store.submit(Change::Post { mailbox: team.id, messages }))
+    };
+    assert_eq!(post("lri").unwrap_err(), Error::NoPermission);
+    assert!(matches!(post("p"), Ok(Outcome::Appended(_))));
+    assert_eq!(post("").unwrap_err(), Error::NoPermission);
+    assert_eq!(team.of("ann").state().exists(), 1);
+}
+
+#[test]
+fn uid_validity_below_shared_comes_from_the_clock() {
+    // [S-158]
+    let house = House::new(Default::default(), Default::default(), Options::default());
+    let shared = house.run(house.store.directory()).unwrap();
+    let ann = house.account("ann").id();
+    let (group, name) = ("team".into(), "ann".into());
+    let member = AccountChange::SetMember { group, account: ann, name, member: true };
+    house.run(house.store.submit_account(AccountId::SHARED, member)).unwrap();
+    let first = house.create(&shared, "Sales").state().uid_validity().value();
+    assert!(i64::from(first) >= house.store.now(), "a directory made anew begins later: {first}");
+    let delete = AccountChange::Delete { name: "Sales".into() };
+    house.run(house.store.submit_account(AccountId::SHARED, delete)).unwrap();
+    let engine = house.engine.crash(|| Fate::Kept);
+    let house = House::new(engine, house.bodies.crash(|| Fate::Kept), Options::default());
+    let shared = house.run(house.store.directory()).unwrap();
+    assert_eq!(house.create(&shared, "Sales").state().uid_validity().value(), first + 1);
+    assert!(shared.state().directory().is_member("team", ann));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

@@ -38,13 +38,17 @@ pub(crate) struct Record {
     /// May log in from this machine only.
     #[serde(default)]
     pub(crate) loopback_only: bool,
+    /// Capabilities that are switched off for this account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) without: Vec<String>,
 }
 
 impl Record {
     /// A record with keys made from the password: takes some 30 ms.
     pub(crate) fn new(password: &str) -> Result<Self, PasswordError> {
         let keys = Keys::derive(password)?;
-        Ok(Self { password: keys.encode(), disabled: false, loopback_only: false })
+        let (disabled, loopback_only, without) = (false, false, Vec::new());
+        Ok(Self { password: keys.encode(), disabled, loopback_only, without })
     }
 
     /// The record as octets.
@@ -222,6 +226,16 @@ mod tests {
         assert_eq!(keys.iterations.get(), 65_536, "more would shut out libsasl2");
         assert!(keys.verify("pencil") && !keys.verify("pencil ") && !keys.verify(""));
         assert!(!record.password.contains("pencil"));
+    }
+
+    #[test]
+    fn a_record_of_an_older_program_has_everything_switched_on() {
+        let mut record = Record::decode(br#"{"password":"x","disabled":true}"#).unwrap();
+        assert!(record.disabled && record.without.is_empty());
+        let older = String::from_utf8(record.encode()).unwrap();
+        assert!(!older.contains("without"), "an older program can read it: {older}");
+        record.without.push("QRESYNC".into());
+        assert_eq!(Record::decode(&record.encode()), Some(record));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::io::BufRead as _;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::{Failure, StoreArgs, say};
+use super::{Failure, NONE, StoreArgs, ask, ask_all, say};
 use crate::auth::credentials::generate_password;
-use crate::control::client::{Control, Missing};
+use crate::control::client::Missing;
 use crate::control::protocol::{Reply, Request};
 
 /// What to do with accounts. With a server running, the server does it; else the store is opened.
@@ -22,6 +22,8 @@ pub(crate) enum User {
     List(List),
     /// Give an account a new password.
     Passwd(Passwd),
+    /// Change an account's settings; who is logged in must log in again.
+    Configure(Configure),
     /// Delete accounts with all their mail.
     Delete(Names),
     /// Shut accounts out: no login, no delivery. Their mail stays.
@@ -61,6 +63,18 @@ pub(crate) struct Passwd {
     name: String,
     #[command(flatten)]
     password: Password,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// `user configure`
+#[derive(Args, Debug)]
+pub(crate) struct Configure {
+    /// Whose settings.
+    name: String,
+    /// Capabilities that this account is not offered, with commas between them; `none` for none.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "CAPABILITY")]
+    without: Vec<String>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -113,6 +127,10 @@ impl User {
                 }
                 Ok(())
             }
+            Self::Configure(Configure { name, mut without, store }) => {
+                without.retain(|capability| !capability.eq_ignore_ascii_case(NONE));
+                ask(&store, Missing::Refuse, Request::UserConfigure { name, without }).await
+            }
             Self::List(list) => list.run().await,
             Self::Delete(names) => names.run(|name| Request::UserDelete { name }).await,
             Self::Disable(names) => {
@@ -164,14 +182,11 @@ impl Names {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let data = self.store.directory(&self.store.config()?)?;
-        let mut control = Control::open(&data, Missing::Refuse).await?;
-        control.ask(&Request::UserList).await?;
-        while let Some(reply) = control.reply().await? {
-            let Reply::User { name, disabled, loopback_only } = reply else { continue };
+        for reply in ask_all(&self.store, Missing::Refuse, Request::UserList).await? {
+            let Reply::User { name, disabled, loopback_only, without } = reply else { continue };
             if self.json {
                 let account = serde_json::json!({
-                    "name": name, "disabled": disabled, "loopback_only": loopback_only,
+                    "name": name, "disabled": disabled, "loopback_only": loopback_only, "without": without,
                 });
                 say(&account.to_string())?;
                 continue;
@@ -181,28 +196,12 @@ impl List {
                 (false, true) => "  (from this machine only)",
                 (false, false) => "",
             };
-            say(&format!("{name}{notes}"))?;
+            let without = match without.join(", ") {
+                names if names.is_empty() => names,
+                names => format!("  (without {names})"),
+            };
+            say(&format!("{name}{notes}{without}"))?;
         }
-        Ok(control.close().await?)
+        Ok(())
     }
-}
-
-/// Sends one request that has no replies but the last.
-pub(super) async fn ask(
-    store: &StoreArgs,
-    missing: Missing,
-    request: Request,
-) -> Result<(), Failure> {
-    let data = store.directory(&store.config()?)?;
-    let mut control = Control::open(&data, missing).await?;
-    let answered = async {
-        control.ask(&request).await?;
-        match control.reply().await? {
-            None => Ok(()),
-            Some(_) => bail!("the server answered something else: is it of another version?"),
-        }
-    };
-    let answered = answered.await;
-    control.close().await?;
-    Ok(answered?)
 }

@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for ListenAddress {
     }
 }
 
-/// A number of octets: `65536`, `"64 KiB"`, `"50 MiB"`, `"1 GiB"`.
+/// A number of octets: `65536`, `"64 KiB"`, `"50 MiB"`, `"1 GiB"`, or shorter `64K`, `50M`, `1G`, `2T`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Octets(pub(crate) u64);
 
@@ -70,9 +70,10 @@ impl FromStr for Octets {
         let (number, unit) = text.split_at(digits);
         let factor: u64 = match unit.trim() {
             "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
+            "K" | "KiB" => 1 << 10,
+            "M" | "MiB" => 1 << 20,
+            "G" | "GiB" => 1 << 30,
+            "T" | "TiB" => 1 << 40,
             _ => return Err(size_expected(text)),
         };
         number
@@ -86,8 +87,23 @@ impl FromStr for Octets {
 
 fn size_expected(text: &str) -> String {
     format!(
-        "`{text}` is no size: expected a number with B, KiB, MiB or GiB behind it, such as \"50 MiB\""
+        "`{text}` is no size: expected a number with B, KiB, MiB, GiB or TiB behind it, such as \"50 MiB\""
     )
+}
+
+impl fmt::Display for Octets {
+    /// In the largest unit of which there is at least one; with one decimal place, cut off, unless it is exact.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let Some((unit, bits)) = units.into_iter().find(|(_, bits)| self.0 >> bits > 0) else {
+            return write!(f, "{} B", self.0);
+        };
+        let (whole, rest) = (self.0 >> bits, self.0 & ((1 << bits) - 1));
+        match rest {
+            0 => write!(f, "{whole} {unit}"),
+            rest => write!(f, "{whole}.{} {unit}", (rest * 10) >> bits),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Octets {
@@ -217,6 +233,12 @@ mod tests {
     fn sizes_and_times_have_units() {
         assert_eq!("64 KiB".parse(), Ok(Octets(65_536)));
         assert_eq!("7".parse(), Ok(Octets(7)));
+        assert_eq!("10G".parse(), Ok(Octets(10 << 30)));
+        for (octets, shown) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2047, "1.9 KiB"), (3 << 40, "3 TiB")]
+        {
+            assert_eq!(Octets(octets).to_string(), shown);
+        }
         assert!("7 kB".parse::<Octets>().is_err());
         assert!("99999999999999999999".parse::<Octets>().is_err());
         assert_eq!("5 min".parse(), Ok(Time(Duration::from_secs(300))));

@@ -78,6 +78,16 @@ impl Control {
         self.stream.flush().await.context("the request cannot be sent")
     }
 
+    /// Sends the request; answers all replies but the last.
+    pub(crate) async fn ask_all(&mut self, request: &Request) -> Result<Vec<Reply>> {
+        self.ask(request).await?;
+        let mut replies = Vec::new();
+        while let Some(reply) = self.reply().await? {
+            replies.push(reply);
+        }
+        Ok(replies)
+    }
+
     /// The next reply that is not the last; `None` when all is done.
     pub(crate) async fn reply(&mut self) -> Result<Option<Reply>> {
         match receive(&mut self.stream).await.context("the reply cannot be read")? {

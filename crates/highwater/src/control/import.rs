@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, block_in_place};
 
 use super::journal::{Entry, Intent, Journal, Key, key_in};
+use super::mailbox::own_name;
 use super::protocol::{Item, Reply, receive, send};
 use super::{Admin, Failure, refused};
 
@@ -181,14 +182,7 @@ impl Importer<'_> {
         if let Some(mailbox) = self.mailboxes.get(name) {
             return Ok(mailbox.clone());
         }
-        let canonical = if name.eq_ignore_ascii_case("INBOX") { "INBOX" } else { name };
-        let wild = |c: char| c.is_control() || c == '%' || c == '*';
-        if canonical.split('/').any(str::is_empty) || canonical.contains(wild) || name.len() > 1024
-        {
-            return Err(refused(format!(
-                "`{name}` cannot be a mailbox: no empty level, control character, % or *, 1024 octets"
-            )));
-        }
+        let canonical = own_name(name)?;
         let known = |account: &Account| account.state().mailbox(canonical).and_then(|e| e.id);
         let id = if let Some(id) = known(&self.account) {
             id
@@ -229,7 +223,8 @@ impl Importer<'_> {
         Ok(output.flush().await?)
     }
 
-    /// Stores the messages together, or one by one when one of them can never be stored.
+    /// Stores the messages together, or one by one when one of them can never be stored, or as many as the quota
+    /// lets in.
     async fn store(
         &mut self,
         mailbox: &Mailbox,
@@ -239,7 +234,7 @@ impl Importer<'_> {
         let count = messages.len() as u64;
         match self.append(mailbox, &messages).await {
             Ok(()) => return Ok(count),
-            Err(Error::Limit(_) | Error::Cannot(_)) => {}
+            Err(Error::Limit(_) | Error::Cannot(_) | Error::OverQuota(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let mut stored = 0;

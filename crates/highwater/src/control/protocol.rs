@@ -48,16 +48,86 @@ pub(crate) enum Request {
         /// Whether it is to be shut out.
         disabled: bool,
     },
+    /// Switches capabilities off for an account.
+    UserConfigure {
+        /// Its name.
+        name: String,
+        /// These, and no others.
+        without: Vec<String>,
+    },
     /// Lists all accounts: a [`Reply::User`] each.
     UserList,
-    /// Changes a mailbox's settings.
+    /// Makes a mailbox.
+    MailboxCreate {
+        /// Whose mailbox.
+        owner: Owner,
+        /// Its name.
+        mailbox: String,
+        /// Whether each user has a `\Seen` of their own.
+        private_seen: bool,
+    },
+    /// Deletes a mailbox with its messages.
+    MailboxDelete {
+        /// Whose mailbox.
+        owner: Owner,
+        /// Its name.
+        mailbox: String,
+    },
+    /// Changes a mailbox's settings; what is not named stays.
     MailboxConfigure {
         /// Whose mailbox.
-        user: String,
+        owner: Owner,
         /// Its name.
         mailbox: String,
         /// Whether conditional STOREs always compare the message's own mod-sequence.
-        conflicts_by_message: bool,
+        conflicts_by_message: Option<bool>,
+        /// Whether each user has a `\Seen` of their own.
+        private_seen: Option<bool>,
+    },
+    /// Changes an entry of a mailbox's access control list.
+    MailboxSetAcl {
+        /// Whose mailbox.
+        owner: Owner,
+        /// Its name.
+        mailbox: String,
+        /// Whom the entry is about, as in RFC 4314 §2.
+        identifier: String,
+        /// Rights as in SETACL; the entry goes without them.
+        rights: Option<String>,
+    },
+    /// Lists mailboxes: a [`Reply::Mailbox`] each, and after it a [`Reply::Entry`] for each of its entries.
+    MailboxList {
+        /// Whose mailboxes.
+        owner: Owner,
+        /// This one only.
+        mailbox: Option<String>,
+    },
+    /// Puts a user into a group, or takes them out.
+    GroupMember {
+        /// The group, with or without `$`.
+        group: String,
+        /// The user.
+        user: String,
+        /// Whether the user is to belong to it.
+        member: bool,
+    },
+    /// Lists all groups: a [`Reply::Member`] for each member, group by group.
+    GroupList,
+    /// Changes an account's limits; what is not named stays.
+    QuotaSet {
+        /// Whose limits.
+        owner: Owner,
+        /// Octets of all messages.
+        octets: Option<Limit>,
+        /// Messages.
+        messages: Option<Limit>,
+        /// Mailboxes.
+        mailboxes: Option<Limit>,
+    },
+    /// Tells what is used and what may be: a [`Reply::Quota`].
+    QuotaShow {
+        /// Whose; one for each account, without it.
+        owner: Option<Owner>,
     },
     /// Takes messages: [`Item`]s follow, and a reply to each.
     Import {
@@ -71,6 +141,64 @@ pub(crate) enum Request {
         /// One mailbox, or all.
         mailbox: Option<String>,
     },
+}
+
+/// Whose mailboxes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Owner {
+    /// Nobody's: those below `Shared/`.
+    Shared,
+    /// This user's.
+    User(String),
+}
+
+/// A limit to be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Limit {
+    /// There is no limit.
+    None,
+    /// This much and no more.
+    AtMost(u64),
+}
+
+/// How much of a resource is used and how much may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Used {
+    /// What is used.
+    pub(crate) used: u64,
+    /// The limit, if there is one.
+    pub(crate) limit: Option<u64>,
+}
+
+/// A mailbox as it is listed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listed {
+    /// Its name in its owner's account.
+    pub(crate) name: String,
+    /// How many messages it has.
+    pub(crate) messages: u32,
+    /// Octets of its messages.
+    pub(crate) octets: u64,
+    /// Its special uses, backslash included.
+    pub(crate) special_use: Vec<String>,
+    /// Whether each user has a `\Seen` of their own.
+    pub(crate) private_seen: bool,
+    /// Whether conditional STOREs always compare the message's own mod-sequence.
+    pub(crate) conflicts_by_message: bool,
+}
+
+/// An entry of an access control list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    /// Whom it is about; with `-` before it, who loses the rights.
+    pub(crate) identifier: String,
+    /// The rights.
+    pub(crate) rights: String,
 }
 
 /// One of the lines that follow [`Request::Import`].
@@ -113,6 +241,30 @@ pub(crate) enum Reply {
         disabled: bool,
         /// Whether it may log in from the server's machine only.
         loopback_only: bool,
+        /// Capabilities that are switched off for it.
+        without: Vec<String>,
+    },
+    /// A mailbox.
+    Mailbox(Listed),
+    /// An entry of the access control list of the mailbox before.
+    Entry(Entry),
+    /// A member of a group.
+    Member {
+        /// The group, without `$`.
+        group: String,
+        /// The user.
+        user: String,
+    },
+    /// What an account has stored, and how much it may.
+    Quota {
+        /// Whose.
+        owner: Owner,
+        /// Octets of all messages.
+        octets: Used,
+        /// Messages.
+        messages: Used,
+        /// Mailboxes.
+        mailboxes: Used,
     },
     /// The messages up to here that had no reply yet are durable, or were taken in an earlier run.
     Taken {

@@ -2,7 +2,13 @@
 //!
 //! # Invariants
 //! - All recipients share one body; each has a delivery and an answer of its own, in the order of RCPT.
+//! - Mail comes into a shared mailbox only while `anyone` has `p` there: RCPT looks, the writer decides. A shared
+//!   mailbox that takes no mail is answered as one that is not there.
+//!
+//! # Standards
+//! RFC 4314 §2.1 (`p`), RFC 5233 (the part behind `+`).
 
+use imap::acl::Rights;
 use imap::command::DateTime;
 use imap::lmtp::{Mail, Mailbox, Refused};
 use store::{AccountId, Change, Error, MailboxId, NewBody, NewMessage, Receiver, Store};
@@ -18,13 +24,15 @@ pub(super) const TOO_LARGE: Refused =
 const UNKNOWN: Refused =
     Refused { code: 550, enhanced: "5.1.1", text: "There is no such user here" };
 const DISABLED: Refused = Refused { code: 550, enhanced: "5.2.1", text: "This user takes no mail" };
+/// The local part, before `+`, of the addresses of shared mailboxes, unless an account has this name.
+const SHARED: &str = "shared";
 const DELIVERED: Refused = Refused { code: 250, enhanced: "2.1.5", text: "Delivered" };
 
 /// Who is to get the message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Recipient {
     account: AccountId,
-    /// The mailbox that the address names after `+`.
+    /// The mailbox that the address names after `+`; always there for one below `Shared/`.
     detail: Option<String>,
 }
 
@@ -37,7 +45,8 @@ pub(super) fn result(code: u16) -> &'static str {
     }
 }
 
-/// Finds the account of an address: the whole address, the part before `@`, the part before `+`.
+/// Finds the account of an address: the whole address, the part before `@`, the part before `+`; or the shared
+/// mailbox of `shared+NAME`.
 pub(super) async fn find(store: &Store, to: &Mailbox) -> Result<Recipient, Refused> {
     let split = to.local.split_once('+').filter(|(user, _)| !user.is_empty());
     let mut names = Vec::new();
@@ -59,7 +68,20 @@ pub(super) async fn find(store: &Store, to: &Mailbox) -> Result<Recipient, Refus
         let detail = detail.filter(|detail| !detail.is_empty()).map(str::to_owned);
         return Ok(Recipient { account: row.id, detail });
     }
-    Err(UNKNOWN)
+    match split.filter(|(local, _)| local.eq_ignore_ascii_case(SHARED)) {
+        Some((_, name)) => find_shared(store, name).await,
+        None => Err(UNKNOWN),
+    }
+}
+
+/// The mailbox below `Shared/`, if everyone may send mail to it.
+async fn find_shared(store: &Store, name: &str) -> Result<Recipient, Refused> {
+    let state = store.directory().await.map_err(|error| refusal(&error))?.state();
+    let takes_mail = state.mailbox(name).is_some_and(|entry| {
+        entry.id.is_some() && entry.acl.rights_of_anyone().contains(Rights::POST)
+    });
+    let recipient = Recipient { account: AccountId::SHARED, detail: Some(name.to_owned()) };
+    takes_mail.then_some(recipient).ok_or(UNKNOWN)
 }
 
 /// What is put before the message: the sender, and how it came here.
@@ -127,15 +149,22 @@ async fn append(
     body: &NewBody,
 ) -> Result<store::Pending, Error> {
     let mailbox = mailbox_of(store, recipient).await?;
+    let is_shared = recipient.account == AccountId::SHARED;
     let internal_date = DateTime { unix: store.now(), zone_minutes: 0 };
     let message = NewMessage { body: body.clone(), flags: Vec::new(), internal_date };
-    Ok(store.submit(Change::Append { mailbox, messages: vec![message] }))
+    let messages = vec![message];
+    Ok(store.submit(if is_shared {
+        Change::Post { mailbox, messages }
+    } else {
+        Change::Append { mailbox, messages }
+    }))
 }
 
-/// The mailbox that the detail names if there is one, else INBOX.
+/// The mailbox that the detail names if there is one, else the user's INBOX.
 async fn mailbox_of(store: &Store, recipient: &Recipient) -> Result<MailboxId, Error> {
     let account = store.account(recipient.account).await?;
     let state = account.state();
+    // `Shared/` has no INBOX, so that a mailbox that is gone is none.
     let named = recipient.detail.as_deref().and_then(|name| state.mailbox(name)?.id);
     let inbox = || state.mailbox("INBOX").and_then(|entry| entry.id);
     named.or_else(inbox).ok_or(Error::NonExistent)

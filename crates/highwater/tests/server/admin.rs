@@ -35,7 +35,10 @@ fn life_of_an_account(data: &Path) {
     run_ok(&["user", "passwd", "bob", "--password-stdin", "--data", data], "three\n");
     run_ok(&["user", "disable", "ada", "--data", data], "");
     let list = run_ok(&["user", "list", "--json", "--data", data], "");
-    assert!(list.contains(r#"{"disabled":true,"loopback_only":false,"name":"ada"}"#), "{list}");
+    assert!(
+        list.contains(r#"{"disabled":true,"loopback_only":false,"name":"ada","without":[]}"#),
+        "{list}"
+    );
     run_ok(&["user", "enable", "ada", "--data", data], "");
     run_ok(&["user", "add", "eve", "--generate-password", "--data", data], "");
     run_ok(&["user", "delete", "eve", "--data", data], "");
@@ -93,6 +96,56 @@ fn a_remembered_login_ends_with_a_new_password() {
     let refused = imap.command("LOGIN ada one");
     assert!(refused[0].contains("NO [AUTHENTICATIONFAILED]"), "{refused:?}");
     imap.ok("LOGIN ada two");
+}
+
+#[test]
+fn a_capability_can_be_switched_off_for_one_account() {
+    let data = tempfile::tempdir().unwrap();
+    let at = path(data.path());
+    run_ok(&["user", "add", "ada", "bob", "--password-stdin", "--data", at], "one\ntwo\n");
+    let server = Server::on(data.path(), &[]);
+    let log_in = |login: &str| {
+        let mut imap = server.connect("imap");
+        imap.line();
+        imap.ok(login);
+        imap
+    };
+    let offers = |login: &str, name: &str| {
+        let capabilities = log_in(login).ok("CAPABILITY").join(" ");
+        capabilities.split_whitespace().any(|word| word == name)
+    };
+    let configure =
+        |without: &str| run(&["user", "configure", "ada", "--without", without, "--data", at], "");
+    let mut ada = log_in("LOGIN ada one");
+    assert!(configure("qresync,Idle").status.success());
+    assert!(ada.line().starts_with("* BYE"), "it is logged in anew with what is offered now");
+    assert!(!offers("LOGIN ada one", "QRESYNC") && offers("LOGIN ada one", "CONDSTORE"));
+    assert!(offers("LOGIN bob two", "QRESYNC"), "others are not concerned");
+    let mut ada = log_in("LOGIN ada one");
+    assert_eq!(ada.ok("ENABLE QRESYNC")[0], "* ENABLED");
+    assert!(ada.command("SELECT INBOX (QRESYNC (1 1))")[0].contains(" BAD"));
+    assert!(ada.command("IDLE")[0].contains(" BAD"));
+    assert_eq!(log_in("LOGIN bob two").ok("ENABLE QRESYNC")[0], "* ENABLED QRESYNC");
+    let list = run_ok(&["user", "list", "--json", "--data", at], "");
+    assert!(list.contains(r#""without":["QRESYNC","IDLE"]"#), "{list}");
+    let list = run_ok(&["user", "list", "--data", at], "");
+    assert_eq!(list, "ada  (without QRESYNC, IDLE)\nbob\n");
+    let unknown = configure("QRSYNC");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("CONDSTORE, QRESYNC"), "{}", text(&unknown.stderr));
+    assert!(configure("none").status.success());
+    assert!(offers("LOGIN ada one", "QRESYNC"));
+}
+
+#[test]
+fn names_that_access_control_lists_use_are_not_given_to_accounts() {
+    let data = tempfile::tempdir().unwrap();
+    for (name, why) in [("anyone", "everyone"), ("$team", "groups"), ("#ada", "#")] {
+        let add = ["user", "add", name, "--generate-password", "--data", path(data.path())];
+        let refused = run(&add, "");
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(why), "{}", text(&refused.stderr));
+    }
 }
 
 #[test]

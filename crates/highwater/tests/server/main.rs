@@ -12,4 +12,5 @@ mod admin;
 mod ends;
 mod imap;
 mod lmtp;
+mod sharing;
 mod support;

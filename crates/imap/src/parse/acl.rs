@@ -1,7 +1,7 @@
 //! SETACL, DELETEACL, GETACL, LISTRIGHTS and MYRIGHTS.
 
 use super::{Cursor, DecodeError, Parsed};
-use crate::acl::{Identifier, Rights, RightsChange};
+use crate::acl::{Identifier, RightsChange};
 use crate::command::CommandBody;
 
 /// `setacl = "SETACL" SP mailbox SP identifier SP mod-rights` (RFC 4314 §7)
@@ -44,11 +44,5 @@ fn mod_rights(c: &mut Cursor<'_>) -> Parsed<RightsChange> {
     let at = c.at();
     let octets = c.astring("rights")?;
     let text = String::from_utf8_lossy(&octets);
-    let (change, letters): (fn(Rights) -> RightsChange, &str) =
-        match (text.strip_prefix('+'), text.strip_prefix('-')) {
-            (Some(letters), _) => (RightsChange::Add, letters),
-            (_, Some(letters)) => (RightsChange::Remove, letters),
-            (None, None) => (RightsChange::Set, &text),
-        };
-    Rights::parse(letters).map(change).map_err(|error| DecodeError::new(at, error.to_string()))
+    RightsChange::parse(&text).map_err(|error| DecodeError::new(at, error.to_string()))
 }

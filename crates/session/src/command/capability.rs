@@ -8,7 +8,7 @@ use imap::encode;
 impl Session {
     /// Lists what the server can do [S-1].
     pub(crate) fn capability<S: Sink>(&mut self, sink: &mut S) -> Result<Reply, Stop> {
-        let text = self.shared.capabilities(&self.peer, self.login.is_some());
+        let text = self.shared.capabilities(&self.peer, self.account());
         encode::capability(sink.buffer(), &text);
         Ok(Reply::ok("Those are the capabilities"))
     }

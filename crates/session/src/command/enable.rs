@@ -19,11 +19,11 @@ impl Session {
             match name.as_str() {
                 // Also when another command made the session aware: to leave it out would say that it could
                 // not be enabled (RFC 5161 §3.2).
-                "CONDSTORE" if self.shared.has_mod_seqs() && !self.voice.condstore => {
+                "CONDSTORE" if self.has_mod_seqs() && !self.voice.condstore => {
                     self.voice.condstore = true;
                     enabled.push("CONDSTORE");
                 }
-                "QRESYNC" if self.shared.offers("QRESYNC") && !self.voice.qresync => {
+                "QRESYNC" if self.offers("QRESYNC") && !self.voice.qresync => {
                     self.voice.qresync = true;
                     enabled.push("QRESYNC");
                 }

@@ -126,7 +126,7 @@ impl Session {
         command: &Fetch,
         items: Items<'_>,
     ) -> Result<Option<UidSet>, Refusal> {
-        if items.mod_seq && !self.shared.has_mod_seqs() {
+        if items.mod_seq && !self.has_mod_seqs() {
             return Err(no_mod_seqs()); // [S-35]
         }
         if command.vanished

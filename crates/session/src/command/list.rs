@@ -189,8 +189,8 @@ impl Session {
             encode::list(sink.buffer(), false, &["\\Noselect"], Some('/'), "", None);
             return Ok(Reply::ok("That is the delimiter"));
         }
-        if list.returns.contains(&ListReturn::MyRights) && !self.shared.offers("LIST-MYRIGHTS") {
-            return Err(Refusal::bad("LIST-MYRIGHTS is switched off on this server").into());
+        if list.returns.contains(&ListReturn::MyRights) && !self.offers("LIST-MYRIGHTS") {
+            return Err(Refusal::bad("LIST-MYRIGHTS is switched off here").into());
         }
         let state = self.login()?.account.state();
         let sharers = self.sharers().await?;

@@ -31,7 +31,7 @@ impl Session {
         let directory = self.shared.store.directory().await?;
         self.login = Some(Login { identity, account, directory });
         self.framer.set_limits(self.shared.config.limits);
-        let code = Code::Capability(self.shared.capabilities(&self.peer, true));
+        let code = Code::Capability(self.shared.capabilities(&self.peer, self.account()));
         Ok(Reply::ok("Welcome").code(code))
     }
 }

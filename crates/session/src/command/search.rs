@@ -101,7 +101,7 @@ impl Session {
         sink: &mut S,
     ) -> Result<Reply, Stop> {
         let by_mod_seq = command.keys.iter().any(search::has_mod_seq);
-        if by_mod_seq && !self.shared.has_mod_seqs() {
+        if by_mod_seq && !self.has_mod_seqs() {
             return Err(no_mod_seqs().into()); // [S-35]
         }
         if let Some(charset) = &command.charset

@@ -68,10 +68,10 @@ impl Session {
         let code = Code::UidValidity(state.uid_validity());
         encode::untagged(out, Status::Ok, Some(&code), "UIDs are valid");
         // One of the two, always [S-33, S-34].
-        let (code, text) = if self.shared.has_mod_seqs() {
+        let (code, text) = if self.has_mod_seqs() {
             (Code::HighestModSeq(state.highest_mod_seq()), "The highest")
         } else {
-            (Code::NoModSeq, "Mod-sequences are switched off on this server")
+            (Code::NoModSeq, "Mod-sequences are switched off here")
         };
         encode::untagged(out, Status::Ok, Some(&code), text);
     }

@@ -42,7 +42,7 @@ impl Session {
             return Err(Refusal::no_permission().into());
         }
         let glance = state.glance(self.login()?.identity.account);
-        let highest = if self.shared.has_mod_seqs() { glance.highest.value() } else { 0 };
+        let highest = if self.has_mod_seqs() { glance.highest.value() } else { 0 };
         let recent = || state.exists() - state.tree().count_up_to(mailbox.peek_recent());
         let deleted_octets = || state.tree().iter_deleted().map(|(_, message)| message.size).sum();
         let value = |item: &StatusItem| match item {

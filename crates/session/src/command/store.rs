@@ -72,7 +72,7 @@ impl Session {
     /// The change that the command asks for, and what its message numbers stand for.
     fn check_store(&mut self, command: &Store) -> Result<(Change, Option<UidSet>), Refusal> {
         self.login()?;
-        let has_mod_seqs = self.shared.has_mod_seqs();
+        let has_mod_seqs = self.has_mod_seqs();
         let view = self.selected()?;
         if command.unchanged_since.is_some() && !has_mod_seqs {
             return Err(no_mod_seqs()); // [S-35]

@@ -192,7 +192,7 @@ impl Session {
     /// A CONDSTORE-enabling command was given [S-23]. With a mailbox selected, the first one is told what
     /// HIGHESTMODSEQ is, as it is before the command's own effect [S-26, S-27, S-28].
     pub(crate) fn become_aware<S: Sink>(&mut self, sink: &mut S) {
-        if self.voice.aware || !self.shared.has_mod_seqs() {
+        if self.voice.aware || !self.has_mod_seqs() {
             return;
         }
         self.voice.aware = true;

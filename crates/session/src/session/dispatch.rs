@@ -146,9 +146,9 @@ impl Session {
 
     fn may_run(&self, name: &'static str, when: When) -> Result<(), Refusal> {
         if let Some(capability) = needed(name)
-            && !self.shared.offers(capability)
+            && !self.offers(capability)
         {
-            return Err(Refusal::bad(format!("{capability} is switched off on this server")));
+            return Err(Refusal::bad(format!("{capability} is switched off here")));
         }
         match when {
             When::BeforeLogin if self.login.is_some() => Err(Refusal::bad("Already logged in")),

@@ -20,7 +20,7 @@ impl Users {
         let name = std::str::from_utf8(user).map_err(|_| AuthFailure::Credentials)?;
         match self.0.account_row(name).await {
             Ok(Some(row)) if password == b"secret" => {
-                Ok(Identity { name: name.to_owned(), account: row.id })
+                Ok(Identity { name: name.to_owned(), account: row.id, without: Vec::new() })
             }
             _ => Err(AuthFailure::Credentials),
         }

@@ -158,7 +158,7 @@ impl House {
         let account = account.unwrap_or_else(|| {
             drive(store.create_account("alex", Vec::new()), &committer).unwrap()
         });
-        let identity = Identity { name: "alex".into(), account };
+        let identity = Identity { name: "alex".into(), account, without: Vec::new() };
         let shared = Shared {
             store,
             authenticator: Arc::new(Anyone(identity)),

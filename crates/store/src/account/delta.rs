@@ -27,6 +27,17 @@ pub(crate) enum AccountDelta {
 }
 
 impl AccountDelta {
+    /// What an account's mailboxes begin with: a UIDVALIDITY from the clock, so that an account made anew under an
+    /// old name, or `Shared/` in a new data directory, differs.
+    pub(crate) fn begin(now: i64) -> Self {
+        Self::Begin { uid_validity: Self::first_uid_validity(now).value() }
+    }
+
+    /// The first UIDVALIDITY of an account whose first mailbox is made now.
+    pub(crate) fn first_uid_validity(now: i64) -> UidValidity {
+        u32::try_from(now).ok().and_then(UidValidity::new).unwrap_or(UidValidity::MIN)
+    }
+
     /// The directory after this, if it is about the directory.
     pub(super) fn on(&self, directory: Directory) -> Directory {
         match self {

@@ -91,9 +91,7 @@ impl Work {
             Task::Change { change, by } => {
                 self.change(change, &mailboxes, Asker { user: by, accounts: &accounts })
             }
-            Task::CreateAccount { name, row, uid_validity } => {
-                self.create_account(name, row, uid_validity, engine)
-            }
+            Task::CreateAccount { name, row } => self.create_account(name, row, engine),
             Task::UpdateAccount { name, record } => self.update_account(name, record, engine),
             Task::DeleteAccount { name, id } => {
                 self.delete_account(name, id, &mailboxes, Asker { user: None, accounts: &accounts })
@@ -127,6 +125,13 @@ impl Work {
             }
             Change::Append { mailbox, messages } => {
                 self.append(find(open, mailbox)?, &messages, asker)
+            }
+            Change::Post { mailbox, messages } => {
+                let open = find(open, mailbox)?;
+                if !self.state(open)?.acl.rights_of_anyone().contains(Rights::POST) {
+                    return Err(Error::NoPermission);
+                }
+                self.append(open, &messages, asker)
             }
             Change::Expunge { mailbox, uids } => {
                 self.expunge(find(open, mailbox)?, uids.as_ref(), asker)

@@ -143,7 +143,10 @@ fn accounts_of(change: &Change, mailboxes: &[MailboxId]) -> Vec<AccountId> {
     match change {
         Change::Account { account, .. } => vec![*account],
         Change::StoreFlags { .. } | Change::Configure { .. } => Vec::new(),
-        Change::Append { .. } | Change::Expunge { .. } | Change::Transfer { .. } => {
+        Change::Append { .. }
+        | Change::Post { .. }
+        | Change::Expunge { .. }
+        | Change::Transfer { .. } => {
             let mut owners: Vec<AccountId> = mailboxes.iter().map(|id| id.account).collect();
             owners.dedup();
             owners
@@ -156,6 +159,7 @@ fn mailboxes_of(change: &Change) -> Vec<MailboxId> {
     match change {
         Change::StoreFlags { mailbox, .. }
         | Change::Append { mailbox, .. }
+        | Change::Post { mailbox, .. }
         | Change::Expunge { mailbox, .. }
         | Change::Configure { mailbox, .. } => vec![*mailbox],
         Change::Transfer { source, target, .. } if source == target => vec![*source],

@@ -102,12 +102,15 @@ impl Work {
         asker: Asker<'_>,
     ) -> Result<MailboxId, Error> {
         may_take(state, &name)?;
-        let (id, uid_validity) = new_mailbox(state)?;
+        let begin = (state.next_number == 1).then(|| AccountDelta::begin(self.commit.now));
+        let begun = begin.as_ref().map(|delta| state.advance(delta, state.seq + 1));
+        let (id, uid_validity) = new_mailbox(begun.as_ref().unwrap_or(state))?;
         // The entries of the mailbox above (RFC 4314 §4).
         let above = state.parent(&name).and_then(|parent| state.mailbox(parent));
         let acl = above.map(|entry| Arc::clone(&entry.acl)).unwrap_or_default();
         // Looked up first: from here on nothing may fail.
         asker.account(AccountId::SHARED)?;
+        begin.iter().try_for_each(|delta| self.note_account(open, delta))?;
         self.append_log(id.into(), 0, &birth(uid_validity, &acl));
         let inherited = AccountDelta::Acl { name: name.clone(), acl: acl.as_ref().clone() };
         let create = AccountDelta::Create { name, number: id.number, uid_validity, special_use };
@@ -303,15 +306,14 @@ impl Work {
         &mut self,
         name: String,
         row: AccountRow,
-        uid_validity: u32,
         engine: &dyn Engine,
     ) -> Result<Outcome, Error> {
         if self.row(&name, engine)?.is_some() {
             return Err(Error::AlreadyExists);
         }
         let id = MailboxId { account: row.id, number: 1 };
-        let first = UidValidity::new(uid_validity).unwrap_or(UidValidity::MIN);
-        let begin = AccountDelta::Begin { uid_validity: first.value() };
+        let first = AccountDelta::first_uid_validity(self.commit.now);
+        let begin = AccountDelta::begin(self.commit.now);
         let inbox = AccountDelta::Create {
             name: INBOX.to_owned(),
             number: id.number,

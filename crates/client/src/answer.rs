@@ -1,0 +1,126 @@
+//! What a command was answered with.
+
+use crate::error::Error;
+use imap::encode::{Code, Status};
+use imap::number::{ModSeq, Uid, UidValidity};
+use imap::response::{FetchData, FlagName, Response, ResponseCode};
+use imap::set::UidSet;
+
+/// A command's tagged answer, and the untagged responses that came before it and after the answer to the command
+/// before.
+///
+/// A server says untagged what others did, too: responses here need not be about this command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// OK, NO or BAD.
+    pub status: Status,
+    /// The tagged response code.
+    pub code: Option<ResponseCode>,
+    /// The tagged text, for people.
+    pub text: String,
+    /// The untagged responses, in the order received.
+    pub untagged: Vec<Response>,
+}
+
+/// What a FETCH response says of one message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetched {
+    /// The UID.
+    pub uid: Uid,
+    /// FLAGS, if told.
+    pub flags: Option<Vec<FlagName>>,
+    /// MODSEQ, if told.
+    pub mod_seq: Option<ModSeq>,
+    /// All items.
+    pub items: Vec<FetchData>,
+}
+
+impl Answer {
+    /// The answer, if it is OK.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what the server says.
+    pub fn ok(self) -> Result<Self, Error> {
+        if self.status == Status::Ok { Ok(self) } else { Err(Error::Refused(Box::new(self))) }
+    }
+
+    /// The codes of the tagged answer and of untagged status responses, the tagged one first.
+    pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        let untagged = self.untagged.iter().filter_map(|response| match response {
+            Response::Status { tag: None, code, .. } => code.as_ref(),
+            _ => None,
+        });
+        self.code.iter().chain(untagged).filter_map(|code| match code {
+            ResponseCode::Known(code) => Some(code),
+            ResponseCode::Other { .. } => None,
+        })
+    }
+
+    /// MODIFIED: what a conditional STORE left alone because it had changed (RFC 7162 §3.1.3).
+    #[must_use]
+    pub fn modified(&self) -> UidSet {
+        let mut codes = self.codes();
+        let modified = codes.find_map(|code| match code {
+            Code::Modified(set) => Some(set.clone()),
+            _ => None,
+        });
+        modified.unwrap_or_default()
+    }
+
+    /// APPENDUID: where an APPEND has put its messages (RFC 4315).
+    #[must_use]
+    pub fn append_uid(&self) -> Option<(UidValidity, UidSet)> {
+        self.codes().find_map(|code| match code {
+            Code::AppendUid(uid_validity, uids) => Some((*uid_validity, uids.clone())),
+            _ => None,
+        })
+    }
+
+    /// The FETCH responses that name a UID, in the order received.
+    pub fn fetched(&self) -> impl Iterator<Item = Fetched> + '_ {
+        self.untagged.iter().filter_map(|response| match response {
+            Response::Fetch { items, .. } => fetched(items),
+            _ => None,
+        })
+    }
+
+    /// The UIDs that VANISHED names.
+    #[must_use]
+    pub fn vanished(&self) -> UidSet {
+        let sets = self.untagged.iter().filter_map(|response| match response {
+            Response::Vanished { uids, .. } => Some(uids),
+            _ => None,
+        });
+        sets.fold(UidSet::new(), |all, uids| all.union(uids))
+    }
+
+    /// What SEARCH or ESEARCH found, in the order told.
+    #[must_use]
+    pub fn found(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        for response in &self.untagged {
+            match response {
+                Response::Search { numbers, .. } => found.extend_from_slice(numbers),
+                Response::ESearch(result) => {
+                    found.extend(result.all.iter().flat_map(UidSet::iter));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// The message that the items are about, if they name its UID.
+pub(crate) fn fetched(items: &[FetchData]) -> Option<Fetched> {
+    let (mut uid, mut flags, mut mod_seq) = (None, None, None);
+    for item in items {
+        match item {
+            FetchData::Uid(value) => uid = Some(*value),
+            FetchData::Flags(value) => flags = Some(value.clone()),
+            FetchData::ModSeq(value) => mod_seq = Some(*value),
+            _ => {}
+        }
+    }
+    uid.map(|uid| Fetched { uid, flags, mod_seq, items: items.to_vec() })
+}

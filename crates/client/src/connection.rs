@@ -1,0 +1,422 @@
+//! A connection to a server, driven by tokio.
+//!
+//! # Invariants
+//! - A password leaves only through TLS, or to this very machine.
+//! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
+
+use crate::answer::Answer;
+use crate::conversation::{Conversation, NewMessage, Ticket};
+use crate::error::Error;
+use crate::place::Place;
+use crate::tls::{Tls, channel_binding};
+use imap::command::{AppendHead, CommandBody, DateTime, MailboxName, Secret, Select};
+use imap::encode::Status;
+use imap::flag::Flag;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Who logs in, and with what.
+#[derive(Clone)]
+pub enum Credentials {
+    /// A name and a password.
+    Password {
+        /// The name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// Nobody: the conversation begins before login.
+    None,
+}
+
+/// How a connection behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whom to trust; `None` for no TLS at all.
+    pub tls: Option<Tls>,
+    /// Send a password without TLS to another machine: whoever stands in between reads it.
+    pub insecure: bool,
+    /// How long the server may be silent while it owes an answer.
+    pub patience: Duration,
+}
+
+impl Options {
+    /// TLS with what the system trusts, and 60 seconds of patience.
+    ///
+    /// # Errors
+    /// When the system trusts nobody.
+    pub fn system() -> Result<Self, Error> {
+        Ok(Self { tls: Some(Tls::system()?), insecure: false, patience: Duration::from_mins(1) })
+    }
+}
+
+/// Anything that octets come from and go to.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// See the module.
+pub struct Connection {
+    core: Conversation,
+    stream: Box<dyn Stream>,
+    /// What was taken from the core and is not sent yet.
+    unsent: Vec<u8>,
+    patience: Duration,
+    binding: Option<Vec<u8>>,
+    secure: bool,
+}
+
+const READ_BYTES: usize = 64 * 1024;
+
+impl Connection {
+    /// Connects, secures the connection and logs in.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Tls`], [`Error::TimedOut`], or [`Error::Refused`] when the login fails.
+    pub async fn open(
+        place: &Place,
+        credentials: &Credentials,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let mut connection = timeout(options.patience, Self::reach(place, options))
+            .await
+            .map_err(|_| Error::TimedOut)??;
+        if let Credentials::Password { user, password } = credentials
+            && connection.core.greeting() != Some(Status::PreAuth)
+        {
+            let here = matches!(place.host.as_str(), "localhost" | "::1")
+                || place.host.starts_with("127.");
+            if !(connection.secure || here || options.insecure) {
+                return Err(Error::Lacks("TLS, without which no password is sent"));
+            }
+            connection.log_in(user, password).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Connects up to the greeting, with TLS where the place or the server wants it.
+    async fn reach(place: &Place, options: &Options) -> Result<Self, Error> {
+        let tcp = TcpStream::connect((place.host.as_str(), place.port)).await?;
+        tcp.set_nodelay(true)?;
+        if place.implicit_tls {
+            let tls = options.tls.as_ref().ok_or(Error::Lacks("a TLS configuration"))?;
+            let stream = tls.connect(&place.host, tcp).await?;
+            let binding = channel_binding(&stream);
+            let mut connection = Self::over(Box::new(stream), options.patience);
+            (connection.binding, connection.secure) = (binding, true);
+            connection.greeted().await?;
+            return Ok(connection);
+        }
+        let mut plain = Plain { core: Conversation::default(), tcp };
+        plain.greeted().await?;
+        match (&options.tls, plain.core.has("STARTTLS")) {
+            (Some(tls), true) => {
+                let (mut core, tcp) = plain.start_tls().await?;
+                core.forget_capabilities();
+                let stream = tls.connect(&place.host, tcp).await?;
+                let binding = channel_binding(&stream);
+                let mut connection = Self::over(Box::new(stream), options.patience);
+                (connection.core, connection.binding, connection.secure) = (core, binding, true);
+                connection.run(CommandBody::Capability).await?;
+                Ok(connection)
+            }
+            _ => {
+                let mut connection = Self::over(Box::new(plain.tcp), options.patience);
+                connection.core = plain.core;
+                connection.learn_capabilities().await?;
+                Ok(connection)
+            }
+        }
+    }
+
+    fn over(stream: Box<dyn Stream>, patience: Duration) -> Self {
+        let core = Conversation::default();
+        Self { core, stream, unsent: Vec::new(), patience, binding: None, secure: false }
+    }
+
+    async fn greeted(&mut self) -> Result<(), Error> {
+        while self.core.greeting().is_none() {
+            self.step().await?;
+        }
+        self.alive()?;
+        self.learn_capabilities().await
+    }
+
+    async fn learn_capabilities(&mut self) -> Result<(), Error> {
+        if self.core.capabilities().is_empty() {
+            self.run(CommandBody::Capability).await?;
+        }
+        Ok(())
+    }
+
+    async fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Error> {
+        self.core.forget_capabilities();
+        let (user, password) = (user.as_bytes().to_vec(), password.clone());
+        self.run(CommandBody::Login { user, password }).await?;
+        self.learn_capabilities().await
+    }
+
+    /// Whether the server has listed this capability.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.core.has(name)
+    }
+
+    /// What the server has listed.
+    #[must_use]
+    pub fn capabilities(&self) -> &[String] {
+        self.core.capabilities()
+    }
+
+    /// Whether TLS protects the connection.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Sends a command and waits for its answer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for NO and BAD, and what else may end the connection.
+    pub async fn run(&mut self, body: CommandBody) -> Result<Answer, Error> {
+        self.ask(body).await?.ok()
+    }
+
+    /// Sends a command and waits for its answer, whatever it is.
+    ///
+    /// # Errors
+    /// What may end the connection.
+    pub async fn ask(&mut self, body: CommandBody) -> Result<Answer, Error> {
+        let ticket = self.submit(body)?;
+        self.answer(ticket).await
+    }
+
+    /// Queues a command without waiting; it is sent with the next wait. Answers come in the order of the commands.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], or [`Error::Bye`] once the server has said goodbye.
+    pub fn submit(&mut self, body: CommandBody) -> Result<Ticket, Error> {
+        self.alive()?;
+        self.core.submit(body)
+    }
+
+    /// Waits for the answer to a command that was queued.
+    ///
+    /// # Errors
+    /// What may end the connection.
+    pub async fn answer(&mut self, ticket: Ticket) -> Result<Answer, Error> {
+        loop {
+            if let Some(answer) = self.core.take_answer(ticket) {
+                return Ok(answer);
+            }
+            self.alive()?;
+            let step = timeout(self.patience, self.step());
+            step.await.map_err(|_| Error::TimedOut)??;
+        }
+    }
+
+    /// Sends what is queued without waiting for an answer.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.unsent.append(&mut self.core.take_output());
+        self.stream.write_all(&self.unsent).await?;
+        self.unsent.clear();
+        self.stream.flush().await?;
+        Ok(())
+    }
+
+    fn alive(&self) -> Result<(), Error> {
+        match self.core.bye() {
+            Some(text) => Err(Error::Bye(text.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides.
+    async fn step(&mut self) -> Result<(), Error> {
+        self.unsent.append(&mut self.core.take_output());
+        let mut buffer = vec![0; READ_BYTES];
+        let (mut read, mut write) = tokio::io::split(&mut self.stream);
+        let unsent = &mut self.unsent;
+        let sending = async {
+            while !unsent.is_empty() {
+                let count = write.write(unsent).await?;
+                if count == 0 {
+                    return Err(std::io::ErrorKind::WriteZero.into());
+                }
+                unsent.drain(..count);
+            }
+            write.flush().await
+        };
+        let receiving = read.read(&mut buffer);
+        let mut sending = std::pin::pin!(sending);
+        let mut receiving = std::pin::pin!(receiving);
+        let mut sent = false;
+        // Biased towards sending: an answer comes only to what was sent.
+        let received = std::future::poll_fn(|context| {
+            if !sent && let std::task::Poll::Ready(done) = sending.as_mut().poll(context) {
+                sent = true;
+                if let Err(error) = done {
+                    return std::task::Poll::Ready(Err(error));
+                }
+            }
+            receiving.as_mut().poll(context)
+        })
+        .await?;
+        if received == 0 {
+            let ended = std::io::Error::new(
+                std::io::ErrorKind::UnexpectedEof,
+                "the server closed the connection",
+            );
+            self.alive()?;
+            return Err(ended.into());
+        }
+        self.core.receive(buffer.get(..received).unwrap_or_default())
+    }
+
+    /// SELECT or EXAMINE without a resync, aware of mod-sequences where the server has them.
+    ///
+    /// # Errors
+    /// As [`Connection::run`].
+    pub async fn select(&mut self, mailbox: &str, read_only: bool) -> Result<Answer, Error> {
+        let condstore = self.has("CONDSTORE") || self.has("QRESYNC");
+        let mailbox = MailboxName(mailbox.to_owned());
+        self.run(CommandBody::Select(Select { mailbox, read_only, condstore, qresync: None })).await
+    }
+
+    /// Adds a message; answers with APPENDUID where the server has UIDPLUS.
+    ///
+    /// # Errors
+    /// As [`Connection::run`].
+    pub async fn append(
+        &mut self,
+        mailbox: &str,
+        flags: &[Flag],
+        internal_date: Option<DateTime>,
+        octets: &[u8],
+    ) -> Result<Answer, Error> {
+        let head = AppendHead { first: None, flags: flags.to_vec(), internal_date };
+        let ticket = self.submit_append(mailbox, &[NewMessage { head, octets }])?;
+        self.answer(ticket).await?.ok()
+    }
+
+    /// Queues an APPEND of one message, or of several where the server has MULTIAPPEND.
+    ///
+    /// # Errors
+    /// As [`Connection::submit`].
+    pub fn submit_append(
+        &mut self,
+        mailbox: &str,
+        messages: &[NewMessage<'_>],
+    ) -> Result<Ticket, Error> {
+        self.alive()?;
+        self.core.submit_append(mailbox, messages)
+    }
+
+    /// IDLE (RFC 2177) until the server says something or the time is over; answers what it said, and how it
+    /// ended.
+    ///
+    /// # Errors
+    /// [`Error::Lacks`] without IDLE, and as [`Connection::run`].
+    pub async fn idle(&mut self, at_most: Duration) -> Result<Answer, Error> {
+        if !self.has("IDLE") {
+            return Err(Error::Lacks("IDLE"));
+        }
+        let ticket = self.submit(CommandBody::Idle)?;
+        let mut told = Vec::new();
+        let listening = async {
+            loop {
+                self.alive()?;
+                self.step().await?;
+                told.append(&mut self.core.take_untagged());
+                if !told.is_empty() {
+                    return Ok::<(), Error>(());
+                }
+            }
+        };
+        if let Ok(done) = timeout(at_most, listening).await {
+            done?;
+        }
+        // A server that has not said + yet takes DONE all the same.
+        self.core.take_continuation();
+        self.core.submit_line(b"DONE");
+        let mut answer = self.answer(ticket).await?.ok()?;
+        told.append(&mut answer.untagged);
+        answer.untagged = told;
+        Ok(answer)
+    }
+
+    /// Says LOGOUT and closes.
+    pub async fn close(mut self) {
+        if let Ok(ticket) = self.submit(CommandBody::Logout) {
+            let _ = timeout(Duration::from_secs(2), self.answer(ticket)).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection(secure: {}, {:?})", self.secure, self.core)
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "Password({user}, …)"),
+            Self::None => f.write_str("None"),
+        }
+    }
+}
+
+/// A connection before STARTTLS: what was received behind its answer is not to be trusted.
+struct Plain {
+    core: Conversation,
+    tcp: TcpStream,
+}
+
+impl Plain {
+    async fn greeted(&mut self) -> Result<(), Error> {
+        while self.core.greeting().is_none() {
+            self.step().await?;
+        }
+        if self.core.capabilities().is_empty() {
+            let ticket = self.core.submit(CommandBody::Capability)?;
+            self.answer(ticket).await?.ok()?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, ticket: Ticket) -> Result<Answer, Error> {
+        loop {
+            if let Some(answer) = self.core.take_answer(ticket) {
+                return Ok(answer);
+            }
+            self.step().await?;
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Error> {
+        let output = self.core.take_output();
+        self.tcp.write_all(&output).await?;
+        let mut buffer = vec![0; READ_BYTES];
+        let count = self.tcp.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
+        self.core.receive(buffer.get(..count).unwrap_or_default())
+    }
+
+    /// STARTTLS; fails when the server said anything in clear behind its answer, as somebody else may have.
+    async fn start_tls(mut self) -> Result<(Conversation, TcpStream), Error> {
+        let ticket = self.core.submit(CommandBody::StartTls)?;
+        self.answer(ticket).await?.ok()?;
+        if !self.core.is_idle() {
+            return Err(Error::Protocol("something was said between STARTTLS and TLS".into()));
+        }
+        Ok((self.core, self.tcp))
+    }
+}

@@ -1,0 +1,93 @@
+//! Why something did not go as asked.
+
+use crate::answer::Answer;
+use crate::place::PlaceError;
+use crate::tls::TlsError;
+use imap::command_encode::EncodeError;
+use imap::response::ResponseCode;
+use std::fmt;
+use std::io;
+
+/// Why a command, or the whole connection, failed.
+#[derive(Debug)]
+pub enum Error {
+    /// The server answered NO or BAD. Nothing was done, as far as the server says.
+    Refused(Box<Answer>),
+    /// The server ended the conversation with BYE; commands without an answer may have been done or not.
+    Bye(String),
+    /// The connection broke; commands without an answer may have been done or not.
+    Io(io::Error),
+    /// The server was silent for too long; the connection is of no use any more.
+    TimedOut,
+    /// The server sent what is not IMAP.
+    Protocol(String),
+    /// The wire cannot say what was asked for; nothing was sent.
+    Encode(EncodeError),
+    /// The server lacks a capability that is needed; nothing was sent.
+    Lacks(&'static str),
+    /// TLS failed.
+    Tls(TlsError),
+    /// The address is not one.
+    Place(PlaceError),
+}
+
+impl Error {
+    /// The server's response code, if it refused with one.
+    #[must_use]
+    pub fn code(&self) -> Option<&ResponseCode> {
+        match self {
+            Self::Refused(answer) => answer.code.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection is of no use any more: connect anew.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Bye(_) | Self::Io(_) | Self::TimedOut | Self::Protocol(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(answer) => {
+                write!(f, "the server answered {}: {}", answer.status.as_str(), answer.text)
+            }
+            Self::Bye(text) => write!(f, "the server said goodbye: {text}"),
+            Self::Io(error) => write!(f, "the connection broke: {error}"),
+            Self::TimedOut => f.write_str("the server did not answer in time"),
+            Self::Protocol(what) => write!(f, "the server does not speak IMAP: {what}"),
+            Self::Encode(error) => error.fmt(f),
+            Self::Lacks(what) => write!(f, "the server lacks {what}, which this needs"),
+            Self::Tls(error) => error.fmt(f),
+            Self::Place(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}
+
+impl From<PlaceError> for Error {
+    fn from(error: PlaceError) -> Self {
+        Self::Place(error)
+    }
+}
