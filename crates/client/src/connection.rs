@@ -180,6 +180,12 @@ impl Connection {
         self.core.capabilities()
     }
 
+    /// Whether the server has said that this extension is enabled (RFC 5161).
+    #[must_use]
+    pub fn is_enabled(&self, name: &str) -> bool {
+        self.core.is_enabled(name)
+    }
+
     /// Whether TLS protects the connection.
     #[must_use]
     pub fn is_secure(&self) -> bool {
@@ -343,16 +349,15 @@ impl Connection {
             return Err(Error::Lacks("IDLE"));
         }
         let ticket = self.submit(CommandBody::Idle)?;
-        let mut told = Vec::new();
+        // What came before counts: it is not said again.
+        let mut told = self.core.take_untagged();
         let listening = async {
-            loop {
+            while told.is_empty() {
                 self.alive()?;
                 self.step().await?;
                 told.append(&mut self.core.take_untagged());
-                if !told.is_empty() {
-                    return Ok::<(), Error>(());
-                }
             }
+            Ok::<(), Error>(())
         };
         if let Ok(done) = timeout(at_most, listening).await {
             done?;

@@ -38,7 +38,9 @@ use imap::number::{ModSeq, ModSeqOrZero, Uid, UidValidity};
 use imap::response::{FlagName, Response};
 use imap::set::UidSet;
 use link::Link;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is known of one message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,6 +102,8 @@ pub enum Reason {
     CountDiffers,
     /// A message number came that stood for no known message.
     NumberUnknown,
+    /// HIGHESTMODSEQ is below the one kept: the server was set back.
+    ModSeqFell,
 }
 
 /// What the server can do.
@@ -133,13 +137,43 @@ pub struct Delta {
     /// Messages that are gone.
     pub gone: UidSet,
     checkpoint: Checkpoint,
+    seal: Seal,
 }
 
 impl Delta {
     /// Says that the delta was applied; what this answers belongs to the state as it is now.
+    ///
+    /// What is dropped instead comes again with the next delta.
     pub fn commit(self) -> Checkpoint {
+        self.seal.0.store(true, Ordering::Release);
         self.checkpoint
     }
+}
+
+/// Tells the mirror that a delta was committed. All seals are equal: they say nothing of what is sealed.
+#[derive(Clone, Debug, Default)]
+struct Seal(Arc<AtomicBool>);
+
+impl Seal {
+    fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl PartialEq for Seal {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Seal {}
+
+/// What the last delta told.
+#[derive(Debug)]
+struct Told {
+    changed: BTreeSet<u32>,
+    anew: bool,
+    seal: Seal,
 }
 
 /// See the module.
@@ -149,7 +183,8 @@ pub struct Mirror {
     checkpoint: Option<Checkpoint>,
     messages: BTreeMap<u32, MessageState>,
     /// What the caller has not been told yet.
-    changed: BTreeMap<u32, Option<MessageState>>,
+    changed: BTreeSet<u32>,
+    told: Option<Told>,
     anew: bool,
     reasons: Vec<Reason>,
     link: Link,
@@ -163,7 +198,8 @@ impl Mirror {
             mailbox: mailbox.to_owned(),
             checkpoint: None,
             messages: BTreeMap::new(),
-            changed: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            told: None,
             anew: false,
             reasons: Vec::new(),
             link: Link::default(),
@@ -204,6 +240,12 @@ impl Mirror {
         if self.link.way == Way::QResync {
             return Step::Ask(CommandBody::Enable(vec!["QRESYNC".into()]));
         }
+        self.select()
+    }
+
+    /// As [`Mirror::begin`], on a connection where QRESYNC is enabled already: some servers list it only once.
+    pub fn begin_enabled(&mut self) -> Step {
+        self.link = Link::new(Abilities { qresync: true, condstore: true });
         self.select()
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Link {
     /// HIGHESTMODSEQ as RFC 7162 §6 computes it.
     pub(super) computed: Option<ModSeq>,
     pub(super) no_mod_seqs: bool,
+    /// HIGHESTMODSEQ 0 was told: no mod-sequence has been given yet, or none ever will [C-21].
+    pub(super) zero: bool,
     /// A message number came that could not be placed.
     pub(super) unsure: bool,
     /// How often everything was asked for since the mirror was level.
@@ -72,6 +74,7 @@ impl Link {
             heard: None,
             computed: None,
             no_mod_seqs: false,
+            zero: false,
             unsure: false,
             everything: 0,
             exists_asked: 0,
@@ -95,13 +98,22 @@ impl Link {
         self.named.clear();
     }
 
+    /// The mailbox is known as it is, with these messages.
+    pub(super) fn level(&mut self, uids: impl Iterator<Item = u32>) {
+        self.phase = Phase::Level;
+        self.everything = 0;
+        self.exists_asked = self.exists;
+        self.named = Vec::new();
+        self.numbers.get_or_insert_with(|| uids.collect());
+    }
+
     pub(super) fn asked_uids(&mut self) {
         self.phase = Phase::Uids;
         self.unsure = false;
         self.named.clear();
     }
 
-    /// At a tagged answer HIGHESTMODSEQ moves (C-14).
+    /// At a tagged answer HIGHESTMODSEQ moves [C-12, C-13, C-14].
     pub(super) fn settle(&mut self) {
         let told = self.told.take();
         let heard = self.heard.take();
@@ -113,7 +125,7 @@ impl Link {
 
     /// The message with this number is gone.
     pub(super) fn expunge(&mut self, number: u32) -> Option<u32> {
-        self.exists = self.exists.saturating_sub(1);
+        self.shrink(1);
         let at = usize::try_from(number.checked_sub(1)?).ok()?;
         let numbers = self.numbers.as_mut().filter(|numbers| at < numbers.len());
         match numbers.map(|numbers| numbers.remove(at)) {
@@ -127,25 +139,31 @@ impl Link {
         }
     }
 
-    /// The message with this UID is gone; VANISHED counts it in EXISTS unless it is EARLIER.
-    pub(super) fn vanish(&mut self, uid: u32, earlier: bool) {
+    /// The message with this UID is gone: later numbers move [C-27].
+    pub(super) fn vanish(&mut self, uid: u32) {
         let numbered = self.numbers.as_mut().and_then(|numbers| {
             let at = numbers.iter().position(|known| *known == uid)?;
             Some(numbers.remove(at))
         });
-        if !earlier && (numbered.is_some() || self.numbers.is_none()) {
-            self.exists = self.exists.saturating_sub(1);
+        if numbered.is_some() || self.numbers.is_none() {
+            self.shrink(1);
         }
     }
 
-    /// Messages that were announced and never named are gone: that many UIDs of a VANISHED are unknown.
+    /// So many messages are gone.
+    fn shrink(&mut self, count: u32) {
+        self.exists = self.exists.saturating_sub(count);
+        self.exists_asked = self.exists_asked.saturating_sub(count);
+    }
+
+    /// Messages that were announced and never named are gone: that many UIDs of a VANISHED are unknown [C-27].
     pub(super) fn vanish_unnamed(&mut self, count: u64) {
         let unnamed = match &self.numbers {
             Some(numbers) => numbers.iter().filter(|uid| **uid == 0).count() as u64,
             None => u64::from(self.exists),
         };
         let count = u32::try_from(count.min(unnamed)).unwrap_or(u32::MAX);
-        self.exists = self.exists.saturating_sub(count);
+        self.shrink(count);
         for _ in 0..count {
             let numbers = self.numbers.as_mut();
             let last = numbers.and_then(|n| Some((n.iter().rposition(|uid| *uid == 0)?, n)));

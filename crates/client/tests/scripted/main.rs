@@ -4,3 +4,4 @@
 
 mod login;
 mod script;
+mod store;
