@@ -1,14 +1,13 @@
 //! What a mirror makes of each response, and what it asks for next.
 
 use super::link::Phase;
-use super::{
-    Checkpoint, Delta, MessageState, Mirror, Reason, Step, Way, above, as_set, flag_texts,
-};
+use super::{Checkpoint, Delta, MessageState, Mirror, Reason, Step, Way, above, flag_texts};
 use crate::answer::{Answer, fetched};
 use imap::encode::{Code, Status};
 use imap::number::{ModSeq, Uid};
 use imap::response::{FetchData, Response, ResponseCode};
 use imap::set::UidSet;
+use std::collections::BTreeSet;
 
 impl Mirror {
     pub(super) fn take_answer(&mut self, answer: &Answer) {
@@ -45,7 +44,7 @@ impl Mirror {
             Code::NoModSeq => self.link.no_mod_seqs = true,
             Code::UidValidity(value) => self.link.uid_validity = Some(*value),
             // What came before it was about the mailbox before (RFC 7162 §3.2.11).
-            Code::Closed => self.link.numbers = None,
+            Code::Closed => (self.link.numbers, self.link.exists) = (Vec::new(), 0),
             _ => {}
         }
     }
@@ -85,7 +84,7 @@ impl Mirror {
             self.link.unsure |= flags.is_some();
             return;
         };
-        self.link.named.push(uid);
+        self.link.named.insert(uid);
         let before = self.messages.get(&uid);
         let flags = flags.or_else(|| before.map(|state| state.flags.clone()));
         let mod_seq = mod_seq.or_else(|| before.and_then(|state| state.mod_seq));
@@ -101,6 +100,7 @@ impl Mirror {
         if self.messages.remove(&uid).is_some() {
             self.changed.insert(uid, None);
         }
+        self.link.named.remove(&uid);
     }
 
     /// What an OK means for what was asked.
@@ -118,14 +118,16 @@ impl Mirror {
                 }
             }
             Phase::Selecting => self.selected(),
-            Phase::Everything => self.keep_only(&self.named_set()),
-            Phase::Uids => self.keep_only(&as_set(&answer.found())),
+            Phase::Everything => {
+                let named = std::mem::take(&mut self.link.named);
+                self.keep_only(|uid| named.contains(&uid));
+            }
+            Phase::Uids => {
+                let found: BTreeSet<u32> = answer.found().into_iter().collect();
+                self.keep_only(|uid| found.contains(&uid));
+            }
             Phase::Changes | Phase::Arrivals | Phase::Level => {}
         }
-    }
-
-    fn named_set(&self) -> UidSet {
-        as_set(&self.link.named)
     }
 
     fn fall_back(&mut self, reason: Reason) {
@@ -149,13 +151,10 @@ impl Mirror {
         }
     }
 
-    /// Forgets what is not in the set.
-    fn keep_only(&mut self, there: &UidSet) {
-        let gone = self.messages.keys().copied().filter(|uid| !there.contains(*uid));
-        let gone: Vec<u32> = gone.collect();
+    /// Forgets what is not there.
+    fn keep_only(&mut self, there: impl Fn(u32) -> bool) {
+        let gone: Vec<u32> = self.messages.keys().copied().filter(|uid| !there(*uid)).collect();
         gone.into_iter().for_each(|uid| self.forget(uid));
-        // Message numbers are the order of UIDs, once all are known.
-        self.link.numbers = None;
     }
 
     /// What comes next.
@@ -194,10 +193,10 @@ impl Mirror {
         if count == exists {
             return self.level();
         }
-        if count < exists && exists > self.link.exists_asked {
+        if count < exists && self.link.grew {
             let last = self.messages.last_key_value().map_or(0, |(uid, _)| *uid);
             self.link.phase = Phase::Arrivals;
-            self.link.exists_asked = exists;
+            self.link.grew = false;
             return self.ask_fetch(&above(last), None);
         }
         // Without QRESYNC this is how it is learnt what is gone; with it, it should not happen.
@@ -222,11 +221,12 @@ impl Mirror {
         let Some(uid_validity) = self.link.uid_validity else {
             return Step::Stuck("SELECT told no UIDVALIDITY".into());
         };
+        if self.link.phase != Phase::Level {
+            // As many as there are: numbers are the order of UIDs.
+            self.link.numbers = self.messages.keys().copied().collect();
+        }
         self.link.phase = Phase::Level;
         self.link.everything = 0;
-        if self.link.numbers.is_none() {
-            self.link.numbers = Some(self.messages.keys().copied().collect());
-        }
         let mod_seq: Option<ModSeq> = self.link.computed.filter(|_| self.link.way != Way::Plain);
         let checkpoint = Checkpoint { uid_validity, mod_seq };
         self.checkpoint = Some(checkpoint);
