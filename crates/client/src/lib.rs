@@ -19,6 +19,7 @@ mod conversation;
 mod error;
 pub mod mirror;
 mod place;
+pub mod sasl;
 pub mod store;
 mod tls;
 
