@@ -336,10 +336,5 @@ fn above(uid: u32) -> UidSet {
     UidSet::from_ranges([(uid.saturating_add(1), u32::MAX)])
 }
 
-/// The set as SEARCH found it.
-fn as_set(numbers: &[u32]) -> UidSet {
-    UidSet::from_ranges(numbers.iter().map(|n| (*n, *n)))
-}
-
 #[cfg(test)]
 mod tests;

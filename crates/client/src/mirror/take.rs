@@ -2,15 +2,14 @@
 
 use super::link::{Link, Phase};
 use super::{
-    Checkpoint, Delta, MessageState, Mirror, Reason, Seal, Step, Told, Way, above, as_set,
-    flag_texts,
+    Checkpoint, Delta, MessageState, Mirror, Reason, Seal, Step, Told, Way, above, flag_texts,
 };
 use crate::answer::{Answer, fetched};
 use imap::encode::{Code, Status};
 use imap::number::{ModSeq, Uid};
 use imap::response::{FetchData, Response, ResponseCode};
 use imap::set::UidSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Mirror {
     pub(super) fn take_answer(&mut self, answer: &Answer) {
@@ -95,7 +94,7 @@ impl Mirror {
             return;
         };
         if self.link.phase == Phase::Everything {
-            self.link.named.push(uid);
+            self.link.named.insert(uid);
         }
         let before = self.messages.get(&uid);
         let flags = flags.or_else(|| before.map(|state| state.flags.clone()));
@@ -112,6 +111,7 @@ impl Mirror {
         if self.messages.remove(&uid).is_some() {
             self.changed.insert(uid);
         }
+        self.link.named.remove(&uid);
     }
 
     /// What an OK means for what was asked.
@@ -129,14 +129,16 @@ impl Mirror {
                 }
             }
             Phase::Selecting => self.selected(),
-            Phase::Everything => self.keep_only(&self.named_set()),
-            Phase::Uids => self.keep_only(&as_set(&answer.found())),
+            Phase::Everything => {
+                let named = std::mem::take(&mut self.link.named);
+                self.keep_only(|uid| named.contains(&uid));
+            }
+            Phase::Uids => {
+                let found: BTreeSet<u32> = answer.found().into_iter().collect();
+                self.keep_only(|uid| found.contains(&uid));
+            }
             Phase::Changes | Phase::Arrivals | Phase::Level => {}
         }
-    }
-
-    fn named_set(&self) -> UidSet {
-        as_set(&self.link.named)
     }
 
     fn fall_back(&mut self, reason: Reason) {
@@ -152,6 +154,7 @@ impl Mirror {
         // On an empty mailbox 0 is what no message has had yet [C-21].
         let without = computed.is_none() && !(self.link.zero && self.link.exists == 0);
         if way != Way::Plain && (no_mod_seqs || without) {
+            // [C-9]
             self.fall_back(Reason::NoModSeqs);
         }
         let Some(kept) = self.checkpoint else { return };
@@ -168,13 +171,10 @@ impl Mirror {
         }
     }
 
-    /// Forgets what is not in the set.
-    fn keep_only(&mut self, there: &UidSet) {
-        let gone = self.messages.keys().copied().filter(|uid| !there.contains(*uid));
-        let gone: Vec<u32> = gone.collect();
+    /// Forgets what is not there.
+    fn keep_only(&mut self, there: impl Fn(u32) -> bool) {
+        let gone: Vec<u32> = self.messages.keys().copied().filter(|uid| !there(*uid)).collect();
         gone.into_iter().for_each(|uid| self.forget(uid));
-        // Message numbers are the order of UIDs, once all are known.
-        self.link.numbers = None;
     }
 
     /// What comes next.
@@ -213,10 +213,10 @@ impl Mirror {
         if count == exists {
             return self.level();
         }
-        if count < exists && exists > self.link.exists_asked {
+        if count < exists && self.link.grew {
             let last = self.messages.last_key_value().map_or(0, |(uid, _)| *uid);
             self.link.phase = Phase::Arrivals;
-            self.link.exists_asked = exists;
+            self.link.grew = false;
             return self.ask_fetch(&above(last), None);
         }
         // Without QRESYNC this is how it is learnt what is gone; with it, it should not happen.
