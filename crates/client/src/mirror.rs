@@ -16,10 +16,11 @@
 //!
 //! # Invariants
 //! - HIGHESTMODSEQ leaves only as a [`Checkpoint`], which only [`Delta::commit`] gives: what is stored with it is
-//!   what was applied before (C-11).
+//!   what was applied before [C-11].
 //! - It moves at tagged answers only: to what HIGHESTMODSEQ said since the last one, even if that is lower, else to
-//!   the greatest MODSEQ heard (C-12 to C-14).
-//! - VANISHED, EXPUNGE and FETCH are taken on every answer, asked for or not.
+//!   the greatest MODSEQ heard [C-12, C-13, C-14].
+//! - VANISHED, EXPUNGE and FETCH are taken on every answer, asked for or not [C-30]: what else is asked on the
+//!   connection is told to [`Mirror::take`], too.
 //!
 //! # Standards
 //! RFC 7162 §3.2.5 and §6, RFC 4549.
@@ -249,6 +250,8 @@ impl Mirror {
         self.select()
     }
 
+    /// EXAMINE, which makes the server tell HIGHESTMODSEQ [C-4]; with QRESYNC from what is kept, all of it [C-35], and
+    /// without a mod-sequence that was kept, from nothing [C-10].
     fn select(&mut self) -> Step {
         let way = self.link.way;
         let from = self.checkpoint.and_then(|c| Some((c.uid_validity, c.mod_seq?)));
@@ -267,7 +270,8 @@ impl Mirror {
         }))
     }
 
-    /// Takes an answer, with all that came before it, and says what comes next.
+    /// Takes an answer, with all that came before it, and says what comes next. Answers to other commands than the
+    /// mirror's belong here as well, while it is level.
     pub fn take(&mut self, answer: &Answer) -> Step {
         let optional = self.link.is_enabling();
         self.take_answer(answer);
@@ -283,7 +287,7 @@ impl Mirror {
         self.next()
     }
 
-    /// Everything that the server has, flags and mod-sequences.
+    /// Everything that the server has, flags and mod-sequences; never to `*`, which some take for less [C-25].
     fn ask_everything(&mut self) -> Step {
         self.link.asked_everything();
         let all = UidSet::from_ranges([(1, u32::MAX)]);
@@ -293,6 +297,7 @@ impl Mirror {
     fn ask_fetch(&mut self, uids: &UidSet, changed_since: Option<ModSeq>) -> Step {
         let Some(set) = sequence(uids) else { return self.next() };
         let mut items = vec![FetchItem::Uid, FetchItem::Flags];
+        // [C-2]
         if self.link.way != Way::Plain {
             items.push(FetchItem::ModSeq);
         }

@@ -209,7 +209,8 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Whether the message is as this write leaves it, and was written after the condition.
+    /// Whether the message is as this write leaves it, and was written after the condition: a MODSEQ alone proves
+    /// nothing [C-18].
     fn is_proven_by(&self, fetched: &Fetched) -> Option<Won> {
         let (flags, mod_seq) = (fetched.flags.as_ref()?, fetched.mod_seq?);
         let has = |flag: &Flag| flags.contains(&FlagName::Flag(flag.clone()));
@@ -231,6 +232,9 @@ impl Wanted<'_> {
 }
 
 /// What the answer to a conditional `UID STORE` proves; pure, for those who pipeline commands themselves.
+///
+/// MODIFIED is believed whatever the flags are [C-15]; of the others those have won of which the server says so, not
+/// all that MODIFIED leaves out [C-34].
 pub fn judge(uids: &UidSet, wanted: &Wanted<'_>, answer: &Answer) -> StoreOutcome {
     let modified = answer.modified().intersection(uids);
     let vanished = answer.vanished().intersection(uids).difference(&modified);

@@ -60,6 +60,7 @@ impl Default for Link {
 
 impl Link {
     pub(super) fn new(abilities: Abilities) -> Self {
+        // [C-3]
         let way = match (abilities.qresync, abilities.condstore) {
             (true, _) => Way::QResync,
             (false, true) => Way::CondStore,

@@ -40,6 +40,7 @@ impl Mirror {
                 self.link.zero |= name == "HIGHESTMODSEQ" && arguments.trim_ascii() == b"0";
             }
             Response::Exists(count) => self.link.grow(*count),
+            // After ENABLE QRESYNC, too [C-28].
             Response::Expunge(number) => {
                 if let Some(uid) = self.link.expunge(number.value()) {
                     self.forget(uid);
@@ -117,6 +118,7 @@ impl Mirror {
     /// What an OK means for what was asked.
     fn finish_phase(&mut self, answer: &Answer) {
         match self.link.phase {
+            // Only what ENABLED lists is used [C-1].
             Phase::Enabling => {
                 let enabled = answer.untagged.iter().any(|response| match response {
                     Response::Enabled(names) => {
@@ -186,7 +188,7 @@ impl Mirror {
         }
     }
 
-    /// What SELECT itself has not told.
+    /// What SELECT itself has not told [C-8].
     fn after_select(&mut self) -> Step {
         let since = self.checkpoint.and_then(|checkpoint| checkpoint.mod_seq);
         match (self.link.way, since) {
@@ -194,7 +196,7 @@ impl Mirror {
             (Way::QResync, Some(_)) => self.check(),
             (Way::CondStore, Some(since)) => {
                 self.link.phase = Phase::Changes;
-                // Nothing has changed: there is nothing to ask for.
+                // Nothing has changed: there is nothing to ask for [C-7].
                 if self.link.computed <= Some(since) {
                     return self.check();
                 }

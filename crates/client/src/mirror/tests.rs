@@ -67,7 +67,7 @@ fn rows(rows: &[(u32, &str)]) -> Vec<(u32, String)> {
 
 #[test]
 fn qresync_takes_one_command_and_the_checkpoint_follows() {
-    // C-11, C-14
+    // [C-1, C-3, C-11, C-14, C-35]
     let played = Played::new(known(30), QRESYNC)
         .say("* ENABLED QRESYNC\nTAG OK\n")
         .say(
@@ -86,6 +86,7 @@ fn qresync_takes_one_command_and_the_checkpoint_follows() {
 
 #[test]
 fn condstore_learns_what_is_gone_by_comparing() {
+    // [C-3, C-4, C-8, C-25]
     let played = Played::new(known(30), CONDSTORE)
         .say("* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 44] x\nTAG OK done\n")
         .say("* 3 FETCH (UID 7 FLAGS () MODSEQ (44))\nTAG OK done\n")
@@ -100,6 +101,7 @@ fn condstore_learns_what_is_gone_by_comparing() {
 
 #[test]
 fn nothing_changed_is_one_command() {
+    // [C-7]
     let said = "* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 30] x\nTAG OK done\n";
     let (_, delta, sent) = Played::new(known(30), CONDSTORE).say(said).level();
     assert_eq!((sent.len(), delta.changed.len(), delta.gone.is_empty()), (1, 0, true));
@@ -107,6 +109,7 @@ fn nothing_changed_is_one_command() {
 
 #[test]
 fn another_uidvalidity_voids_everything() {
+    // [C-5, C-6]
     let played = Played::new(known(30), CONDSTORE)
         .say("* 1 EXISTS\n* OK [UIDVALIDITY 10] x\n* OK [HIGHESTMODSEQ 3] x\nTAG OK done\n")
         .say("* 1 FETCH (UID 1 FLAGS (a) MODSEQ (2))\nTAG OK done\n");
@@ -119,7 +122,7 @@ fn another_uidvalidity_voids_everything() {
 
 #[test]
 fn servers_without_mod_sequences_are_asked_for_everything() {
-    // Purelymail answers HIGHESTMODSEQ 0; others say NOMODSEQ; a third ENABLEs nothing.
+    // [C-1, C-2, C-9]: Purelymail answers HIGHESTMODSEQ 0; others say NOMODSEQ; a third ENABLEs nothing.
     for (abilities, select) in [
         (CONDSTORE, "* OK [HIGHESTMODSEQ 0] x\n"),
         (CONDSTORE, "* OK [NOMODSEQ] x\n"),
@@ -149,9 +152,16 @@ fn what_others_do_is_followed_and_numbers_with_it() {
     assert_eq!(delta.commit().mod_seq(), ModSeq::new(30), "it moves at tagged answers only");
     assert_eq!(shown(&mirror), rows(&[(1, ""), (5, "k")]));
     let step = heard(&mut mirror, "* 3 EXISTS\n* OK [HIGHESTMODSEQ 31] x\n");
-    let Step::Ask(body) = step else { panic!("{step:?}") };
-    let played = Played { step: Step::Ask(body), ..Played::new(mirror, QRESYNC) };
-    assert!(matches!(&played.step, Step::Ask(CommandBody::Fetch(_))));
+    // [C-12, C-13, C-14]: what was told counts, even below what was heard; else what was heard.
+    let played = Played { mirror, step, ..Played::new(Mirror::new("x"), QRESYNC) };
+    let played = played.say("* 3 FETCH (UID 8 FLAGS () MODSEQ (31))\nTAG OK\n");
+    let (mirror, delta, _) = played.level();
+    assert_eq!(delta.commit().mod_seq(), ModSeq::new(31));
+    let said = "* 1 FETCH (FLAGS (z) MODSEQ (35))\nTAG OK done\n";
+    let step = Step::Ask(CommandBody::Noop);
+    let (_, delta, _) =
+        Played { mirror, step, ..Played::new(Mirror::new("x"), QRESYNC) }.say(said).level();
+    assert_eq!(delta.commit().mod_seq(), ModSeq::new(35));
 }
 
 #[test]
@@ -176,6 +186,7 @@ fn a_server_that_forgets_to_tell_an_expunge_is_found_out() {
 
 #[test]
 fn a_message_that_vanishes_before_it_was_named_is_counted() {
+    // [C-27, C-28]
     let mut mirror = level_at_30();
     let mut conversation = Conversation::default();
     conversation.receive(b"* OK hello\r\n* 5 EXISTS\r\n* VANISHED 1,8:9\r\n").unwrap();
@@ -253,10 +264,11 @@ fn earlier_moves_no_number() {
 
 #[test]
 fn an_empty_mailbox_that_has_no_mod_sequence_yet_is_still_one_that_has_them() {
-    // [C-21]: Purelymail answers 0 there.
+    // [C-10, C-21]: Purelymail answers 0 there.
     let select = "* 0 EXISTS\n* OK [UIDVALIDITY 9]\n* OK [HIGHESTMODSEQ 0]\nTAG OK done\n";
     let played = Played::new(Mirror::new("INBOX"), CONDSTORE).say(select).say("TAG OK\n");
-    let (mut mirror, delta, _) = played.level();
+    let (mut mirror, delta, sent) = played.level();
+    assert_eq!(sent, ["EXAMINE INBOX (CONDSTORE)", "UID FETCH 1:4294967295 (UID FLAGS MODSEQ)"]);
     assert_eq!((mirror.way(), delta.commit().mod_seq()), (Way::CondStore, None));
     let Step::Ask(body) = heard(&mut mirror, "* 1 EXISTS\n") else { panic!() };
     let step = Step::Ask(body);
