@@ -21,6 +21,7 @@ pub mod dialogue;
 mod error;
 pub mod mirror;
 mod place;
+pub mod sasl;
 pub mod store;
 mod tls;
 
