@@ -13,7 +13,7 @@ declare -A PURPOSE=(
     [build]="the server, as users run it"
     [unit]="unit and documentation tests"
     [contract]="every engine keeps the contract"
-    [transcripts]="the dialogues, in process and over TCP against the server"
+    [transcripts]="the dialogues, in process and against the server, replay --builtin included"
     [simulation]="clients that drop and resync never lose a change"
     [race]="many clients claim one message: one winner; Dovecot has several"
     [durability]="under strace, nothing is acknowledged before it is synced"
@@ -82,7 +82,8 @@ highwater_binary() { # the absolute path of the release build
 
 stage_transcripts() {
     cargo test -q -p highwater-session --test transcripts &&
-        PEER=$(highwater_binary) cargo test -q -p highwater-session --test transcripts every_transcript_holds
+        PEER=$(highwater_binary) cargo test -q -p highwater-session --test transcripts every_transcript_holds &&
+        tests/replay.sh "$(highwater_binary)"
 }
 
 stage_simulation() {

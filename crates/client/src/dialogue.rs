@@ -83,6 +83,8 @@ pub struct Failure {
     pub title: String,
     /// What is wrong.
     pub why: String,
+    /// The mailboxes and messages that it begins with could not be made: nothing was found out.
+    pub fixture: bool,
     /// What was sent last on that connection.
     pub sent: Vec<String>,
     /// What was expected.
@@ -93,16 +95,12 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}\n  {}", self.file, self.line, self.title, self.why)?;
+        write!(f, "{}:{}: {}\n  {}", self.file, self.line, self.title, on_one_line(&self.why))?;
         for (head, lines) in
             [("sent", &self.sent), ("expected", &self.expected), ("came", &self.came)]
         {
             for line in lines {
-                write!(
-                    f,
-                    "\n  {head:>8}  {}",
-                    line.escape_debug().to_string().replace("\\\"", "\"")
-                )?;
+                write!(f, "\n  {head:>8}  {}", on_one_line(line))?;
             }
         }
         Ok(())
@@ -110,6 +108,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// The text with its control characters written out.
+fn on_one_line(text: &str) -> String {
+    let written = |c: char| match c {
+        '\r' => "\\r".into(),
+        '\n' => "\\n".into(),
+        c if c.is_control() => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(written).collect()
+}
 
 /// Logs in with LOGIN.
 ///

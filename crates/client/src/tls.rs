@@ -95,7 +95,7 @@ impl Tls {
         Ok(Self(Arc::new(builder.with_no_client_auth())))
     }
 
-    /// The connection as one that blocks; the handshake is done by who first reads or writes.
+    /// The connection as one that blocks, before its handshake.
     pub(crate) fn over(&self, host: &str, stream: Blocking) -> Result<BlockingTls, TlsError> {
         let connection = ClientConnection::new(Arc::clone(&self.0), server_name(host)?)
             .map_err(|error| TlsError(error.to_string()))?;

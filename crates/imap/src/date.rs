@@ -62,6 +62,12 @@ impl DateTime {
         Date { days: i32::try_from(days).unwrap_or(0) }
     }
 
+    /// Reads a `date-time`, quotes included.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        date_time(&mut Cursor::new(text.as_bytes())).ok()
+    }
+
     /// The time as `date-time` writes it, quotes included: `"17-Jul-1996 02:44:25 -0700"`.
     pub fn write(self, out: &mut String) {
         let (year, month, day) = self.local_date().civil();

@@ -103,13 +103,13 @@ fn number(line: &str, before: &str, after: char) -> Option<u64> {
 impl World {
     fn new(seed: u64) -> Self {
         let mut server = Server::new(Vec::new());
-        server.administer(&["user", "bob"]);
-        server.administer(&["user", "eve"]);
+        server.administer(&["user", "bob"]).unwrap();
+        server.administer(&["user", "eve"]).unwrap();
         let mut alex = server.session();
         let text = "a LOGIN alex secret\r\nb CREATE Team\r\nc SETACL Team bob lrswite\r\n\
                     d SETACL Team eve lrswite\r\n";
         server.drive(alex.receive(text.as_bytes(), &mut Vec::new())).unwrap();
-        server.administer(&["seen", "private", "Team"]);
+        server.administer(&["seen", "private", "Team"]).unwrap();
         let client = |user| Client {
             user,
             session: None,
@@ -329,7 +329,9 @@ impl World {
     fn turn(&mut self) -> Done {
         let private = !self.model.private;
         self.model.turn(private);
-        self.server.administer(&["seen", if private { "private" } else { "shared" }, "Team"]);
+        self.server
+            .administer(&["seen", if private { "private" } else { "shared" }, "Team"])
+            .unwrap();
         self.shown = Default::default();
         for at in 0..self.clients.len() {
             if self.clients[at].session.is_some() {

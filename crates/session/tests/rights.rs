@@ -14,8 +14,8 @@
 #[path = "runner/play.rs"]
 mod runner;
 
-use client::dialogue::Place as _;
 use imap::acl::Rights;
+use runner::Place;
 use runner::here::Server;
 use session::{Next, Session};
 use std::future::Future as _;

@@ -1,6 +1,6 @@
 //! Whether the lines that came are those that were expected, and what they bind.
 
-use super::pattern::{Bound, Rules, is_noise};
+use super::pattern::{Bound, Rules};
 
 /// Matches parts that are separated by `---`, in this order.
 ///
@@ -42,10 +42,10 @@ fn block(
     bound: &Bound,
 ) -> Result<Bound, String> {
     let open = expected.iter().any(|line| line == "...");
-    let forbidden = expected.iter().filter_map(|line| line.strip_prefix('!'));
-    let wanted: Vec<&String> =
-        expected.iter().filter(|line| *line != "..." && !line.starts_with('!')).collect();
-    for pattern in forbidden {
+    let lines = expected.iter().filter(|line| *line != "...").map(|line| Line::of(line, rules));
+    let (forbidden, wanted): (Vec<Line<'_>>, Vec<Line<'_>>) =
+        lines.flatten().partition(|line| line.forbidden);
+    for Line { pattern, .. } in forbidden {
         let head = format!("{pattern}…");
         let begins = |line: &&String| {
             rules.line(pattern, line, bound).is_some() || rules.line(&head, line, bound).is_some()
@@ -59,25 +59,54 @@ fn block(
         return Err(missing(rules, &wanted, came, bound));
     };
     let extra = came.iter().zip(&used).filter(|(_, used)| !**used).map(|(line, _)| line);
-    let extra: Vec<&String> = extra.filter(|line| !is_noise(line, rules.measure)).collect();
+    let extra: Vec<&str> =
+        extra.map(String::as_str).filter(|line| !rules.is_noise(line)).collect();
     if !open && !extra.is_empty() {
-        return Err(format!("came and was not expected: {extra:?}"));
+        return Err(format!("came and was not expected: {}", joined(&extra)));
     }
     Ok(bound)
 }
 
-fn missing(rules: Rules, wanted: &[&String], came: &[String], bound: &Bound) -> String {
-    let comes = |want: &String| came.iter().any(|line| rules.line(want, line, bound).is_some());
-    let missing: Vec<&&String> = wanted.iter().filter(|want| !comes(want)).collect();
-    if missing.is_empty() {
-        return format!("expected together, and did not come so: {wanted:?}");
+/// An expected line, without its marks.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    pattern: &'a str,
+    /// `!`: it must not come.
+    forbidden: bool,
+    /// `?`: others may do without.
+    optional: bool,
+}
+
+impl<'a> Line<'a> {
+    /// Nothing for `?!`, what others may well say, unless we are the ones measured.
+    fn of(line: &'a str, rules: Rules) -> Option<Self> {
+        let optional = line.strip_prefix('?');
+        let rest = optional.unwrap_or(line);
+        let forbidden = rest.strip_prefix('!');
+        let pattern = forbidden.unwrap_or(rest);
+        let (forbidden, optional) = (forbidden.is_some(), optional.is_some() && rules.lenient());
+        (!(forbidden && optional)).then_some(Self { pattern, forbidden, optional })
     }
-    format!("expected and did not come: {missing:?}")
+}
+
+fn missing(rules: Rules, wanted: &[Line<'_>], came: &[String], bound: &Bound) -> String {
+    let comes = |want: &str| came.iter().any(|line| rules.line(want, line, bound).is_some());
+    let wanted = wanted.iter().filter(|want| !want.optional).map(|want| want.pattern);
+    let missing: Vec<&str> = wanted.clone().filter(|want| !comes(want)).collect();
+    if missing.is_empty() {
+        let wanted: Vec<&str> = wanted.collect();
+        return format!("expected together, and did not come so: {}", joined(&wanted));
+    }
+    format!("expected and did not come: {}", joined(&missing))
+}
+
+fn joined(lines: &[&str]) -> String {
+    lines.join("; ")
 }
 
 fn assign(
     rules: Rules,
-    wanted: &[&String],
+    wanted: &[Line<'_>],
     came: &[String],
     used: &mut [bool],
     bound: &Bound,
@@ -87,14 +116,14 @@ fn assign(
         if used.get(at) != Some(&false) {
             continue;
         }
-        let Some(with) = rules.line(first, candidate, bound) else { continue };
+        let Some(with) = rules.line(first.pattern, candidate, bound) else { continue };
         mark(used, at, true);
         if let Some(done) = assign(rules, rest, came, used, &with) {
             return Some(done);
         }
         mark(used, at, false);
     }
-    None
+    if first.optional { assign(rules, rest, came, used, bound) } else { None }
 }
 
 fn mark(used: &mut [bool], at: usize, value: bool) {

@@ -109,7 +109,7 @@ fn needs(dialogue: &Dialogue) -> Vec<String> {
                 }
             }
             Step::Expect { lines, .. } => {
-                let wanted = lines.iter().filter(|line| !line.starts_with('!'));
+                let wanted = lines.iter().filter(|line| !line.starts_with(['!', '?']));
                 wanted.for_each(|line| in_words(&line.to_ascii_uppercase(), &mut found));
             }
             _ => {}

@@ -46,12 +46,14 @@ impl Scratch {
             run: String::new(),
             count: 0,
         };
+        // Mechanisms are listed before login only, most of the rest after it.
+        let mut stranger = scratch.door.connect(&Stop::default())?;
+        stranger.line().ok_or("no greeting")?;
         let mut wire = scratch.housekeeper()?;
-        wire.send(b"what CAPABILITY\r\n");
-        let listed = answered(&mut *wire, "what")?;
-        let names = listed.iter().filter_map(|line| line.strip_prefix("* CAPABILITY "));
-        scratch.offer.capabilities =
-            names.flat_map(|names| names.split(' ')).map(str::to_owned).collect();
+        let mut capabilities = listed_by(&mut *wire)?;
+        let before = listed_by(&mut *stranger)?;
+        capabilities.extend(before.into_iter().filter(|name| name.starts_with("AUTH=")));
+        scratch.offer.capabilities = capabilities;
         let (personal, delimiter) = namespace(&mut *wire, &scratch.offer)?;
         scratch.offer.delimiter = delimiter;
         let below = scratch.door.place.mailbox.clone().map_or(personal, |name| {
@@ -150,6 +152,13 @@ impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Scratch({} below {})", self.door.place, self.run)
     }
+}
+
+fn listed_by(wire: &mut dyn Wire) -> Result<Vec<String>, String> {
+    wire.send(b"what CAPABILITY\r\n");
+    let lines = answered(wire, "what")?;
+    let names = lines.iter().filter_map(|line| line.strip_prefix("* CAPABILITY "));
+    Ok(names.flat_map(|names| names.split(' ')).map(str::to_owned).collect())
 }
 
 fn command(wire: &mut dyn Wire, command: &str) -> Result<Vec<String>, String> {

@@ -249,7 +249,7 @@ fn step(head: &str, rest: &str) -> Result<Step, String> {
 
 /// A tagged line, a continuation or the end: nothing belongs to the same answer after it.
 pub(super) fn ends_block(line: &str) -> bool {
-    !(line.starts_with('*') || line.starts_with('!') || line == "..." || line == "---")
+    !(line.starts_with(['*', '!', '?']) || line == "..." || line == "---")
 }
 
 fn value(text: &str, begin: &str, end: char) -> Option<String> {

@@ -107,9 +107,25 @@ impl Door {
 
     fn secured(&self, tcp: TcpStream, stop: &Stop) -> Result<Tcp, String> {
         let tls = self.tls.as_ref().ok_or("there is no TLS configuration")?;
-        let stream = tls.over(&self.place.host, tcp).map_err(|error| error.to_string())?;
+        let mut stream = tls.over(&self.place.host, tcp).map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        while stream.conn.is_handshaking() {
+            let Err(error) = stream.conn.complete_io(&mut stream.sock) else { continue };
+            let patient = begun.elapsed() < self.patience && !stop.is_stopped();
+            if !(is_only_late(&error) && patient) {
+                return Err(format!(
+                    "TLS: {error}; a certificate of one's own can be named instead"
+                ));
+            }
+        }
         Ok(Tcp::new(Box::new(stream), self.patience, stop))
     }
+}
+
+/// Whether to try again.
+fn is_only_late(error: &std::io::Error) -> bool {
+    let later = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+    later.contains(&error.kind())
 }
 
 trait Stream: Read + Write {}

@@ -8,6 +8,7 @@ use clap::Args;
 use client::dialogue::{Dialogue, Door, Measure, Scratch, Stop, dialogues, play};
 use client::{Place, Tls};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure, say, tell};
 use crate::replay::builtin::{TRANSCRIPTS, sections};
@@ -62,7 +63,7 @@ impl Replay {
         let unique = random().map_err(cannot)?;
         let server = door.place.to_string();
         let stop = Stop::default();
-        let watch = tokio::spawn(stop_when_asked(stop.clone()));
+        let watch = tokio::spawn(stop_when_asked(stop.clone())?);
         let asked = stop.clone();
         let playing = tokio::task::spawn_blocking(move || {
             let place = Scratch::open(door, &user, &password, unique, stop.clone());
@@ -158,16 +159,26 @@ fn random() -> Result<u64> {
     Ok(u64::from_be_bytes(octets))
 }
 
-/// Waits for a signal to end.
-async fn stop_when_asked(stop: Stop) {
-    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    let Ok(mut terminate) = terminate else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// Listens from now on for a signal to end, and waits for it.
+fn stop_when_asked(stop: Stop) -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tell("stopping; the scratch mailboxes are taken away first");
+        stop.stop();
+    })
+}
+
+/// What came of a dialogue that did not hold.
+fn outcome(failure: Box<client::dialogue::Failure>) -> Outcome {
+    if failure.fixture {
+        return Outcome::Skipped(format!("the server does not take a fixture: {}", failure.why));
     }
-    tell("stopping; the scratch mailboxes are taken away first");
-    stop.stop();
+    Outcome::Failed(failure)
 }
 
 /// Plays all of them, and takes away what they made.
@@ -186,7 +197,7 @@ fn perform(
                 place.next();
                 let held = play(&dialogue, &mut place, Measure::Rfc);
                 tidied = place.clean();
-                held.map_or_else(Outcome::Failed, |()| Outcome::Passed)
+                held.map_or_else(outcome, |()| Outcome::Passed)
             }
         };
         if stop.is_stopped() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// What RFC 7162 calls its sections.
-const SECTIONS: [(&str, &str); 30] = [
+const SECTIONS: [(&str, &str); 36] = [
     ("1", "Introduction"),
     ("2", "Requirements notation, definitions"),
     ("3.1", "CONDSTORE extension"),
@@ -36,7 +36,13 @@ const SECTIONS: [(&str, &str); 30] = [
     ("3.2.9", "UID EXPUNGE"),
     ("3.2.10", "VANISHED response"),
     ("3.2.10.1", "VANISHED (EARLIER)"),
+    ("3.2.10.2", "VANISHED without the tag"),
     ("3.2.11", "CLOSED response code"),
+    ("4", "Long command lines"),
+    ("5.3", "Additional state on the server"),
+    ("6", "Synchronization sequence"),
+    ("7", "Formal syntax"),
+    ("8", "Security considerations"),
 ];
 
 /// The report for people.
@@ -200,6 +206,7 @@ mod tests {
             line: 7,
             title: "a <title> & \"more\"".into(),
             why: "came\u{0}and ]]> was not \u{1b}expected".into(),
+            fixture: false,
             sent: vec!["a NOOP".into()],
             expected: vec!["a OK".into()],
             came: vec!["* 1 FETCH (BODY[] {3}\r\n<&>)".into(), "a NO".into()],

@@ -13,5 +13,6 @@ mod client;
 mod ends;
 mod imap;
 mod lmtp;
+mod replay;
 mod sharing;
 mod support;

@@ -12,6 +12,9 @@ pub(crate) mod clock;
 pub(crate) mod here;
 pub(crate) mod peer;
 
+#[allow(unused_imports, reason = "only some tests administer")]
+pub(crate) use client::dialogue::Place;
+
 use client::dialogue::{Dialogue, Measure, Scratch, Step, Stop, play};
 
 /// Plays one dialogue; answers nothing when it holds, or cannot be played there.
