@@ -4,6 +4,7 @@
 //! - A password or a token leaves only through TLS, or to this very machine.
 //! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
 
+mod identify;
 mod login;
 
 use crate::answer::Answer;
@@ -11,7 +12,7 @@ use crate::conversation::{Conversation, NewMessage, Ticket};
 use crate::error::Error;
 use crate::place::Place;
 use crate::tls::{Tls, channel_binding};
-use imap::command::{AppendHead, CommandBody, DateTime, MailboxName, Secret, Select};
+use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Secret, Select};
 use imap::flag::Flag;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -76,6 +77,8 @@ pub struct Connection {
     secure: bool,
     /// A password may be sent.
     trusted: bool,
+    /// What the server has said of itself.
+    id: Option<Vec<IdField>>,
 }
 
 const READ_BYTES: usize = 64 * 1024;
@@ -150,6 +153,7 @@ impl Connection {
             binding: None,
             secure: false,
             trusted: false,
+            id: None,
         }
     }
 
