@@ -4,14 +4,17 @@
 //! - A password or a token leaves only through TLS, or to this very machine.
 //! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
 
+mod compress;
 mod identify;
 mod login;
+mod notify;
 
 use crate::answer::Answer;
 use crate::conversation::{Conversation, NewMessage, Ticket};
 use crate::error::Error;
 use crate::place::Place;
 use crate::tls::{Tls, channel_binding};
+use compress::Deflate;
 use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Secret, Select};
 use imap::flag::Flag;
 use std::time::Duration;
@@ -77,6 +80,7 @@ pub struct Connection {
     secure: bool,
     /// A password may be sent.
     trusted: bool,
+    deflate: Option<Deflate>,
     /// What the server has said of itself.
     id: Option<Vec<IdField>>,
 }
@@ -153,6 +157,7 @@ impl Connection {
             binding: None,
             secure: false,
             trusted: false,
+            deflate: None,
             id: None,
         }
     }
@@ -248,7 +253,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Io`].
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        self.gather()?;
         self.stream.write_all(&self.unsent).await?;
         self.unsent.clear();
         self.stream.flush().await?;
@@ -262,9 +267,32 @@ impl Connection {
         }
     }
 
-    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides.
+    /// Makes what the core wants to say ready to be sent.
+    fn gather(&mut self) -> Result<(), Error> {
+        let mut octets = self.core.take_output();
+        match &mut self.deflate {
+            Some(deflate) if !octets.is_empty() => deflate.pack(&octets, &mut self.unsent)?,
+            _ => self.unsent.append(&mut octets),
+        }
+        Ok(())
+    }
+
     async fn step(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        let octets = self.turn().await?;
+        self.take_in(&octets)
+    }
+
+    fn take_in(&mut self, octets: &[u8]) -> Result<(), Error> {
+        match &mut self.deflate {
+            Some(deflate) => deflate.unpack(octets, |octets| self.core.receive(octets)),
+            None => self.core.receive(octets),
+        }
+    }
+
+    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides; answers
+    /// what was received.
+    async fn turn(&mut self) -> Result<Vec<u8>, Error> {
+        self.gather()?;
         let mut buffer = vec![0; READ_BYTES];
         let (mut read, mut write) = tokio::io::split(&mut self.stream);
         let unsent = &mut self.unsent;
@@ -301,7 +329,8 @@ impl Connection {
             self.alive()?;
             return Err(ended.into());
         }
-        self.core.receive(buffer.get(..received).unwrap_or_default())
+        buffer.truncate(received);
+        Ok(buffer)
     }
 
     /// SELECT or EXAMINE without a resync, aware of mod-sequences where the server has them.
