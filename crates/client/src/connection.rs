@@ -8,14 +8,17 @@ use crate::answer::Answer;
 use crate::conversation::{Conversation, NewMessage, Ticket};
 use crate::error::Error;
 use crate::place::Place;
+use crate::record::{Passage, Record};
 use crate::tls::{Tls, channel_binding};
 use imap::command::{AppendHead, CommandBody, DateTime, MailboxName, Secret, Select};
 use imap::encode::Status;
 use imap::flag::Flag;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 /// Who logs in, and with what.
 #[derive(Clone)]
@@ -52,9 +55,23 @@ impl Options {
     }
 }
 
-/// Anything that octets come from and go to.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+/// What octets come from and go to.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
 
 /// See the module.
 pub struct Connection {
@@ -65,6 +82,7 @@ pub struct Connection {
     patience: Duration,
     binding: Option<Vec<u8>>,
     secure: bool,
+    record: Record,
 }
 
 const READ_BYTES: usize = 64 * 1024;
@@ -132,7 +150,8 @@ impl Connection {
 
     fn over(stream: Box<dyn Stream>, patience: Duration) -> Self {
         let core = Conversation::default();
-        Self { core, stream, unsent: Vec::new(), patience, binding: None, secure: false }
+        let (unsent, record) = (Vec::new(), Record::default());
+        Self { core, stream, unsent, patience, binding: None, secure: false, record }
     }
 
     async fn greeted(&mut self) -> Result<(), Error> {
@@ -221,7 +240,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Io`].
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        self.take_output();
         self.stream.write_all(&self.unsent).await?;
         self.unsent.clear();
         self.stream.flush().await?;
@@ -237,7 +256,7 @@ impl Connection {
 
     /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides.
     async fn step(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        self.take_output();
         let mut buffer = vec![0; READ_BYTES];
         let (mut read, mut write) = tokio::io::split(&mut self.stream);
         let unsent = &mut self.unsent;
@@ -274,7 +293,37 @@ impl Connection {
             self.alive()?;
             return Err(ended.into());
         }
-        self.core.receive(buffer.get(..received).unwrap_or_default())
+        let received = buffer.get(..received).unwrap_or_default();
+        self.record.keep(false, received);
+        self.core.receive(received)
+    }
+
+    fn take_output(&mut self) {
+        let mut output = self.core.take_output();
+        self.record.keep(true, &output);
+        self.unsent.append(&mut output);
+    }
+
+    /// Whether the system holds octets of the server's that were not read yet, or the connection has ended.
+    ///
+    /// A command that was flushed, and of whose answer nothing is here, is in flight.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        // Asked of the system, not of tokio, which learns of it only when it looks.
+        let socket = self.stream.socket().as_fd().try_clone_to_owned();
+        let peeked = socket.and_then(|fd| std::net::TcpStream::from(fd).peek(&mut [0]));
+        !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Keeps from now on what is said, and forgets what was kept before.
+    pub fn record(&mut self) {
+        self.record.begin();
+    }
+
+    /// What was said since [`Connection::record`] was called last.
+    #[must_use]
+    pub fn recorded(&self) -> &[Passage] {
+        self.record.passages()
     }
 
     /// SELECT or EXAMINE without a resync, aware of mod-sequences where the server has them.

@@ -19,6 +19,7 @@ mod conversation;
 mod error;
 pub mod mirror;
 mod place;
+mod record;
 pub mod store;
 mod tls;
 
@@ -28,5 +29,6 @@ pub use conversation::{Conversation, NewMessage, Ticket};
 pub use error::Error;
 pub use imap;
 pub use place::{Place, PlaceError};
+pub use record::Passage;
 pub use store::{StoreOutcome, StoreRequest, Won};
 pub use tls::{Tls, TlsError};
