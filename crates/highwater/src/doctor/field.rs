@@ -39,9 +39,11 @@ pub(super) struct Field {
 
 /// What a volley came to.
 pub(super) struct Volley {
-    pub(super) begun: Instant,
+    begun: Instant,
     /// In the order of the clients.
     pub(super) answers: Vec<Answer>,
+    /// When all requests were written.
+    written: Instant,
     /// Requests proven to have been in flight at one moment.
     pub(super) in_flight: usize,
 }
@@ -84,6 +86,7 @@ impl Field {
         for (_, client) in &mut clients {
             client.flush().await?;
         }
+        let written = Instant::now();
         let in_flight = clients.iter().filter(|(_, client)| !client.has_input()).count();
         let mut answers = Vec::new();
         for ((number, client), ticket) in clients.into_iter().zip(tickets) {
@@ -91,13 +94,20 @@ impl Field {
         }
         answers.sort_by_key(|(number, _)| *number);
         let answers = answers.into_iter().map(|(_, answer)| answer).collect();
-        Ok(Volley { begun, answers, in_flight })
+        Ok(Volley { begun, answers, written, in_flight })
     }
 
-    /// What these clients said in the last volley.
-    pub(super) fn transcript(&self, what: String, begun: Instant, who: &[usize]) -> Transcript {
+    /// What two of these clients said in the last volley.
+    pub(super) fn transcript(&self, what: String, volley: &Volley, who: &[usize]) -> Transcript {
+        let shown: Vec<usize> = who.iter().copied().take(2).collect();
         let clients = self.clients.iter().enumerate();
-        Transcript::of(what, begun, clients.filter(|(number, _)| who.contains(number)))
+        let clients = clients.filter(|(number, _)| shown.contains(number));
+        let moment = format!(
+            "all {} requests are written, and {} connections have nothing to read",
+            self.clients.len(),
+            volley.in_flight
+        );
+        Transcript::of(what, volley.begun, Some((volley.written, moment)), clients)
     }
 
     /// Has every client hear what there is to hear.
@@ -115,10 +125,9 @@ impl Field {
 
     /// Flags and mod-sequences as the server now tells them.
     pub(super) async fn look(&mut self, set: SequenceSet) -> Result<States, Error> {
-        let noop = self.control.submit(CommandBody::Noop)?;
-        let fetch = self.control.submit(fetch_state(set))?;
-        self.control.answer(noop).await?.ok()?;
-        Ok(states(&self.control.answer(fetch).await?.ok()?))
+        // One after the other: a server may work on a FETCH before it has told what a NOOP in front of it found.
+        self.control.run(CommandBody::Noop).await?;
+        Ok(states(&self.control.run(fetch_state(set)).await?))
     }
 
     /// The messages that there are.
@@ -169,6 +178,10 @@ impl Field {
         let marked = found.iter().filter(|(_, (flags, _))| marked(flags)).map(|(uid, _)| *uid);
         self.clear(marked.collect()).await?;
         let pool = self.look_at_all().await?;
+        if pool.len() != POOL {
+            let shown = format!("{} messages where there are {POOL}", pool.len());
+            return Err(Error::Protocol(shown));
+        }
         self.hear().await?;
         let mut pool: Vec<_> = pool.into_iter().map(|(uid, (_, n))| (uid, n)).collect();
         self.chance.shuffle(&mut pool);

@@ -45,8 +45,7 @@ pub(super) async fn moves(field: &mut Field, tally: &mut Tally) -> Result<(), Er
                 "{}, UID MOVE: UID {uid}: clients {winners:?} were all told COPYUID",
                 Race::Move
             );
-            let shown: Vec<usize> = winners.iter().copied().take(2).collect();
-            tally.first = Some(field.transcript(what, volley.begun, &shown));
+            tally.first = Some(field.transcript(what, &volley, &winners));
         }
     }
     // A server may copy more often than it tells.

@@ -5,6 +5,7 @@
 //! RFC 7162 §3.1.4 (CHANGEDSINCE), §3.2.5 (QRESYNC) and §6 (how a client resynchronises).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use client::{Answer, Connection, Error};
 use imap::command::{CommandBody, Fetch, FetchItem, MailboxName, QResync, Select, StoreAction};
@@ -21,6 +22,8 @@ use super::transcript::Transcript;
 
 /// Rounds of one slice.
 const SLICE: usize = 4;
+/// Messages that are shown when a client is wrong about them.
+const SHOWN_MAX: usize = 10;
 /// Changes of each client in one round.
 const CHANGES: usize = 3;
 
@@ -114,7 +117,7 @@ fn numbers(selected: &Answer) -> Result<(UidValidity, ModSeqOrZero), Error> {
     found.0.zip(found.1).ok_or(Error::Lacks("UIDVALIDITY and HIGHESTMODSEQ in answer to SELECT"))
 }
 
-fn names(flags: &[FlagName]) -> BTreeSet<String> {
+pub(super) fn names(flags: &[FlagName]) -> BTreeSet<String> {
     let kept = flags.iter().filter_map(|flag| match flag {
         FlagName::Flag(flag) => Some(flag.to_string().to_ascii_lowercase()),
         FlagName::Recent | FlagName::Any => None,
@@ -143,6 +146,8 @@ pub(super) async fn resyncs(field: &mut Field, tally: &mut Tally) -> Result<(), 
             drop(client);
             client = enter(&field.door).await?;
         }
+        let begun = Instant::now();
+        client.record();
         let in_flight = amid_changes(field, &mut mirror, &mut client).await?;
         tally.round(in_flight);
         mirror.catch_up(&mut client, &mailbox).await?;
@@ -160,7 +165,10 @@ pub(super) async fn resyncs(field: &mut Field, tally: &mut Tally) -> Result<(), 
                 Race::Resync,
                 unlike.len()
             );
-            tally.first.get_or_insert(Transcript { what, lines: unlike });
+            let said =
+                Transcript::of(what, begun, None, [(field.clients.len(), &client)].into_iter());
+            let lines = unlike.into_iter().take(SHOWN_MAX).chain(said.lines).collect();
+            tally.first.get_or_insert(Transcript { lines, what: said.what });
             mirror.messages = there;
         }
     }
@@ -238,7 +246,7 @@ fn differences(
         .collect()
 }
 
-fn shown(flags: Option<&BTreeSet<String>>) -> String {
+pub(super) fn shown(flags: Option<&BTreeSet<String>>) -> String {
     flags.map_or("nothing".to_owned(), |flags| {
         format!("({})", flags.iter().map(String::as_str).collect::<Vec<_>>().join(" "))
     })

@@ -17,22 +17,29 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
-    /// What these connections have recorded, in the order of the times.
+    /// What these connections have recorded, in the order of the times, and what is to be said of one moment.
     pub(super) fn of<'a>(
         what: String,
         begun: Instant,
+        moment: Option<(Instant, String)>,
         connections: impl Iterator<Item = (usize, &'a Connection)>,
     ) -> Self {
         let connections = connections.map(|(number, connection)| (number, connection.recorded()));
-        Self { what, lines: dialogue(begun, connections) }
+        Self { what, lines: dialogue(begun, moment, connections) }
     }
 }
 
 fn dialogue<'a>(
     begun: Instant,
+    moment: Option<(Instant, String)>,
     connections: impl Iterator<Item = (usize, &'a [Passage])>,
 ) -> Vec<String> {
-    let mut timed: Vec<(Instant, String)> = Vec::new();
+    let timed = |at: Instant, line: String| {
+        let after = at.saturating_duration_since(begun).as_secs_f64() * 1000.0;
+        (at, format!("{after:9.3} ms  {line}"))
+    };
+    let mut lines: Vec<(Instant, String)> = Vec::new();
+    lines.extend(moment.map(|(at, what)| timed(at, format!("({what})"))));
     for (number, passages) in connections {
         let mut shown = 0;
         for passage in passages {
@@ -45,13 +52,12 @@ fn dialogue<'a>(
                     _ => continue,
                 };
                 let side = if passage.sent { 'C' } else { 'S' };
-                let at = passage.at.saturating_duration_since(begun).as_secs_f64() * 1000.0;
-                timed.push((passage.at, format!("{at:9.3} ms  {side}{number}: {line}")));
+                lines.push(timed(passage.at, format!("{side}{number}: {line}")));
             }
         }
     }
-    timed.sort_by_key(|(at, _)| *at);
-    timed.into_iter().map(|(_, line)| line).collect()
+    lines.sort_by_key(|(at, _)| *at);
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 #[cfg(test)]
@@ -68,10 +74,15 @@ mod tests {
         };
         let first = [passage(10, true, b"h1 NOOP\r\n"), passage(900, false, b"* 1\r\nh1 OK\r\n")];
         let second = [passage(20, true, b"h7 NOOP\r\n")];
-        let lines = dialogue(begun, [(0, &first[..]), (3, &second[..])].into_iter());
+        let lines = dialogue(
+            begun,
+            Some((begun + Duration::from_micros(30), "both sent".to_owned())),
+            [(0, &first[..]), (3, &second[..])].into_iter(),
+        );
         let expected = [
             "    0.010 ms  C0: h1 NOOP",
             "    0.020 ms  C3: h7 NOOP",
+            "    0.030 ms  (both sent)",
             "    0.900 ms  S0: * 1",
             "    0.900 ms  S0: h1 OK",
         ];
