@@ -20,6 +20,7 @@ mod error;
 pub mod mirror;
 mod place;
 mod record;
+pub mod sasl;
 pub mod store;
 mod tls;
 

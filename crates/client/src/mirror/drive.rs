@@ -15,7 +15,11 @@ impl Mirror {
             qresync: connection.has("QRESYNC"),
             condstore: connection.has("CONDSTORE"),
         };
-        let step = self.begin(abilities);
+        let step = if connection.is_enabled("QRESYNC") {
+            self.begin_enabled()
+        } else {
+            self.begin(abilities)
+        };
         self.follow(step, connection).await
     }
 

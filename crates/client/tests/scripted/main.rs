@@ -1,0 +1,7 @@
+//! Connections to servers that are played from a text.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
+mod login;
+mod script;
+mod store;
