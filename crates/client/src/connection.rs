@@ -4,6 +4,7 @@
 //! - A password or a token leaves only through TLS, or to this very machine.
 //! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
 
+mod identify;
 mod login;
 
 use crate::answer::Answer;
@@ -12,7 +13,7 @@ use crate::error::Error;
 use crate::place::Place;
 use crate::record::{Passage, Record};
 use crate::tls::{Tls, channel_binding};
-use imap::command::{AppendHead, CommandBody, DateTime, MailboxName, Secret, Select};
+use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Secret, Select};
 use imap::flag::Flag;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -93,6 +94,8 @@ pub struct Connection {
     secure: bool,
     /// A password may be sent.
     trusted: bool,
+    /// What the server has said of itself.
+    id: Option<Vec<IdField>>,
     record: Record,
 }
 
@@ -168,6 +171,7 @@ impl Connection {
             binding: None,
             secure: false,
             trusted: false,
+            id: None,
             record: Record::default(),
         }
     }
