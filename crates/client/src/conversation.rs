@@ -56,6 +56,7 @@ pub struct Conversation {
     stray: Vec<Response>,
     continuations: VecDeque<Vec<u8>>,
     greeting: Option<Status>,
+    greeting_text: String,
     bye: Option<String>,
     capabilities: Vec<String>,
     enabled: Vec<String>,
@@ -81,6 +82,7 @@ impl Conversation {
             stray: Vec::new(),
             continuations: VecDeque::new(),
             greeting: None,
+            greeting_text: String::new(),
             bye: None,
             capabilities: Vec::new(),
             enabled: Vec::new(),
@@ -93,6 +95,12 @@ impl Conversation {
     #[must_use]
     pub fn greeting(&self) -> Option<Status> {
         self.greeting
+    }
+
+    /// What the greeting said for people; empty until it has come.
+    #[must_use]
+    pub fn greeting_text(&self) -> &str {
+        &self.greeting_text
     }
 
     /// What BYE said, once it was said.
@@ -289,6 +297,7 @@ impl Conversation {
                 }
                 if tag.is_none() && self.greeting.is_none() {
                     self.greeting = Some(*status);
+                    self.greeting_text.clone_from(text);
                 }
                 if tag.is_none() && *status == Status::Bye {
                     self.bye = Some(text.clone());

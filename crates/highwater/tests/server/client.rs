@@ -47,6 +47,7 @@ fn the_client_logs_in_by_the_strongest_mechanism_of_each_listener() {
                     .unwrap();
             assert!(connection.has("QRESYNC"));
             connection.select("INBOX", false).await.unwrap();
+            assert!(connection.identify().await.unwrap().exact_store);
             let refused = Connection::open(&place, &credentials("wrong"), &options(tls)).await;
             assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
         }
