@@ -59,8 +59,7 @@ fn block(
         return Err(missing(rules, &wanted, came, bound));
     };
     let extra = came.iter().zip(&used).filter(|(_, used)| !**used).map(|(line, _)| line);
-    let extra: Vec<&str> =
-        extra.map(String::as_str).filter(|line| !rules.is_noise(line)).collect();
+    let extra: Vec<&str> = extra.map(String::as_str).filter(|line| !rules.is_noise(line)).collect();
     if !open && !extra.is_empty() {
         return Err(format!("came and was not expected: {}", joined(&extra)));
     }
