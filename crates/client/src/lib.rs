@@ -3,6 +3,7 @@
 //! - [`Connection`] speaks to a server: commands are typed, pipelined when one likes, answered in order.
 //! - [`Connection::store`] with [`StoreRequest::unchanged_since`] tells for each message whether this write *won*,
 //!   was *lost* to another, came too late for a message that has *vanished*, or is *unproven*.
+//! - [`queue::Queue`] makes a mailbox a queue of jobs, each held by one worker at a time.
 //!
 //! The core, [`Conversation`], does no I/O: octets in, octets out. [`Connection`] drives it with tokio.
 //!
@@ -18,6 +19,7 @@ mod connection;
 mod conversation;
 mod error;
 mod place;
+pub mod queue;
 pub mod store;
 mod tls;
 
