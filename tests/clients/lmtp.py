@@ -4,9 +4,11 @@
 swaks shows each recipient's own answer. Postfix, unpacked by tools/peers, then
 delivers real mail to one, several and unknown recipients while the server is
 restarted twice, once asked to end and once killed; every message Postfix took
-must be there afterwards, and the sender must have been told of the unknown.
+must be there afterwards, and the sender must have been told of the unknown. Of
+Highwater's, an address that Postfix maps to a shared mailbox is one of them.
 """
 
+import json
 import re
 import smtplib
 import subprocess
@@ -24,8 +26,11 @@ def main():
     with server.start(users=8) as running:
         outcome, home = begin("lmtp", running)
         by_swaks(outcome, running, home)
-        with server.Peer("postfix", settings=[f"transport=lmtp:inet:{running.lmtp}", f"domain={DOMAIN}"]) as postfix:
+        settings = [f"transport=lmtp:inet:{running.lmtp}", f"domain={DOMAIN}", "alias=support:shared+Support"]
+        with server.Peer("postfix", settings=settings) as postfix:
             by_postfix(outcome, running, postfix)
+            if running.name == "highwater":
+                to_all(outcome, running, postfix)
     outcome.finish()
 
 
@@ -71,6 +76,27 @@ def by_postfix(outcome, running, postfix):
     judge(outcome, running, wanted, unknown)
 
 
+def to_all(outcome, running, postfix):
+    """Mail for the address that stands for a shared mailbox, before and after everyone may post there."""
+    running.administer("mailbox", "create", "--shared", "Support")
+    before = bounces_of(running)
+    smtp = smtplib.SMTP(*postfix.smtp.split(":"))
+    smtp.sendmail(f"user8@{DOMAIN}", [f"support@{DOMAIN}"], corpus.messages()[1])
+    wait(lambda: bounces_of(running) > before, running)
+    outcome.equal(bounces_of(running), before + 1, "Postfix: a shared mailbox that takes no mail is unknown")
+    running.administer("mailbox", "acl", "set", "--shared", "Support", "anyone", "p")
+    for message in corpus.messages(5):
+        smtp.sendmail(f"user8@{DOMAIN}", [f"support@{DOMAIN}"], message)
+    smtp.quit()
+    wait(lambda: messages_in_support(running) == 5, running)
+    outcome.equal(messages_in_support(running), 5, "Postfix: mail for support@ is in Shared/Support")
+
+
+def messages_in_support(running):
+    """How many messages the shared mailbox has."""
+    return json.loads(running.administer("mailbox", "list", "--shared", "--json"))["messages"]
+
+
 def choose(number):
     """The recipients of message `number`: one, several, or some unknown."""
     one = f"user{number % 7 + 1}"
@@ -93,11 +119,8 @@ def restart(outcome, running, killed):
 
 def judge(outcome, running, wanted, unknown):
     """Wait until everything is there, then count."""
-    deadline = time.monotonic() + 120
+    wait(lambda: complete(*deliveries(running, wanted), wanted, unknown), running)
     found, bounces = deliveries(running, wanted)
-    while time.monotonic() < deadline and not complete(found, bounces, wanted, unknown):
-        await_arrival(running)
-        found, bounces = deliveries(running, wanted)
     missing = {name: sorted(numbers - set(found[name])) for name, numbers in wanted.items() if numbers - set(found[name])}
     sent = sum(map(len, wanted.values()))
     outcome.check(not missing, f"Postfix: all {sent} deliveries of {COUNT} messages are there", missing)
@@ -111,6 +134,13 @@ def judge(outcome, running, wanted, unknown):
 def complete(found, bounces, wanted, unknown):
     """Whether nothing is outstanding."""
     return bounces >= unknown and all(numbers <= set(found[name]) for name, numbers in wanted.items())
+
+
+def wait(done, running):
+    """Wait until it is done, but not for ever."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not done():
+        await_arrival(running)
 
 
 def await_arrival(running):
@@ -141,6 +171,11 @@ def deliveries(running, wanted):
                 bounces += octets.count(b"\r\nStatus: 5.1.1")
         connection.close()
     return found, bounces
+
+
+def bounces_of(running):
+    """How many bounces the sender has."""
+    return deliveries(running, ["user8"])[1]
 
 
 if __name__ == "__main__":

@@ -73,10 +73,15 @@ class Highwater:
 
     def add_users(self, names):
         """Create accounts with the one test password."""
-        command = [str(binary()), "user", "add", *names, "--password-stdin", "--data", str(self.data)]
-        done = subprocess.run(command, input=(PASSWORD + "\n") * len(names), capture_output=True, text=True)
+        self.administer("user", "add", *names, "--password-stdin", text=(PASSWORD + "\n") * len(names))
+
+    def administer(self, *words, text=""):
+        """Give a command, with this on its standard input; answers what it prints."""
+        command = [str(binary()), *words, "--data", str(self.data)]
+        done = subprocess.run(command, input=text, capture_output=True, text=True)
         if done.returncode != 0:
-            raise ServerError(f"user add failed: {done.stderr.strip()}")
+            raise ServerError(f"{' '.join(words)} failed: {done.stderr.strip()}")
+        return done.stdout
 
     def run(self):
         """Start the process; a restart listens where the first start did."""

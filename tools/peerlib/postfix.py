@@ -34,6 +34,7 @@ mydestination =
 local_recipient_maps =
 virtual_mailbox_domains = {domain}
 virtual_mailbox_maps =
+virtual_alias_maps = {aliases}
 virtual_transport = {transport}
 virtual_destination_recipient_limit = 50
 lmtp_destination_recipient_limit = 50
@@ -75,7 +76,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 def start(place, settings):
-    """Start Postfix in `place`; settings: transport, domain."""
+    """Start Postfix in `place`; settings: transport, domain, and alias=FROM:TO for an address that stands for another."""
     if os.geteuid() != 0:
         raise PeerError("postfix changes users while it runs and needs root")
     root = packages.unpacked("postfix", ["postfix"])
@@ -83,9 +84,12 @@ def start(place, settings):
     port = free_port()
     configuration = folder / "conf"
     configuration.mkdir()
+    domain = settings.get("domain", "example.org")
+    alias, _, to = settings.get("alias", "").partition(":")
     text = MAIN.format(
         folder=folder,
-        domain=settings.get("domain", "example.org"),
+        domain=domain,
+        aliases=f"inline:{{ {alias}@{domain}={to}@{domain} }}" if alias else "",
         transport=settings.get("transport", "discard:"),
     )
     (configuration / "main.cf").write_text(text)

@@ -12,7 +12,6 @@ use crate::tls::{Tls, channel_binding};
 use imap::command::{AppendHead, CommandBody, DateTime, MailboxName, Secret, Select};
 use imap::encode::Status;
 use imap::flag::Flag;
-use imap::response::Response;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -317,22 +316,20 @@ impl Connection {
         self.core.submit_append(mailbox, messages)
     }
 
-    /// IDLE (RFC 2177) until the server says something or the time is over; answers what it said.
+    /// IDLE (RFC 2177) until the server says something or the time is over; answers what it said, and how it
+    /// ended.
     ///
     /// # Errors
     /// [`Error::Lacks`] without IDLE, and as [`Connection::run`].
-    pub async fn idle(&mut self, at_most: Duration) -> Result<Vec<Response>, Error> {
+    pub async fn idle(&mut self, at_most: Duration) -> Result<Answer, Error> {
         self.idle_until(tokio::time::sleep(at_most)).await
     }
 
-    /// IDLE (RFC 2177) until the server says something or `wake` is over; answers what it said.
+    /// IDLE as [`Connection::idle`] does it, until the server says something or `wake` is over.
     ///
     /// # Errors
     /// As [`Connection::idle`].
-    pub async fn idle_until(
-        &mut self,
-        wake: impl Future<Output = ()>,
-    ) -> Result<Vec<Response>, Error> {
+    pub async fn idle_until(&mut self, wake: impl Future<Output = ()>) -> Result<Answer, Error> {
         if !self.has("IDLE") {
             return Err(Error::Lacks("IDLE"));
         }
@@ -360,8 +357,10 @@ impl Connection {
         // A server that has not said + yet takes DONE all the same.
         self.core.take_continuation();
         self.core.submit_line(b"DONE");
-        told.append(&mut self.answer(ticket).await?.ok()?.untagged);
-        Ok(told)
+        let mut answer = self.answer(ticket).await?.ok()?;
+        told.append(&mut answer.untagged);
+        answer.untagged = told;
+        Ok(answer)
     }
 
     /// Says LOGOUT and closes.

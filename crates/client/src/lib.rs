@@ -18,6 +18,7 @@ mod answer;
 mod connection;
 mod conversation;
 mod error;
+pub mod mirror;
 mod place;
 pub mod queue;
 pub mod store;

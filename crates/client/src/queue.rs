@@ -241,6 +241,20 @@ impl Queue {
         self.find_due().await
     }
 
+    /// Reads only these messages, and those that are no jobs but the queue's own.
+    ///
+    /// # Errors
+    /// What may end the connection.
+    pub async fn load_only(&mut self, uids: &[Uid]) -> Outcome<()> {
+        let mut set = UidSet::new();
+        self.search(alphabet::worker_key()).await?.into_iter().for_each(|uid| set.push(uid));
+        uids.iter().for_each(|uid| set.push(uid.value()));
+        let mut items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::InternalDate];
+        items.extend((self.footing != Footing::Marked).then_some(FetchItem::ModSeq));
+        self.fetch(&set, items).await?;
+        Ok(())
+    }
+
     /// Learns what is new.
     ///
     /// # Errors
@@ -265,7 +279,7 @@ impl Queue {
     pub async fn wait(&mut self, wake: impl Future<Output = ()>) -> Outcome<()> {
         if self.connection.has("IDLE") {
             let told = self.connection.idle_until(wake).await?;
-            self.learn(&told);
+            self.learn(&told.untagged);
             self.catch_up().await
         } else {
             wake.await;

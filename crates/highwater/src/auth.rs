@@ -62,6 +62,14 @@ pub(crate) fn new_name(text: &str) -> Result<String, String> {
     if name.starts_with([GROUP_PREFIX, '#']) {
         return Err("a name does not begin with $, which marks groups, or with #".into());
     }
+    if name == session::SHARED {
+        return Err(
+            "`Shared` is the quota root of the shared mailboxes: choose another name".into()
+        );
+    }
+    if name.contains(['%', '*']) {
+        return Err("a name holds no % or *, which no mailbox name below `Other Users` may".into());
+    }
     Ok(name)
 }
 
@@ -306,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_access_control_lists_could_not_name_is_no_new_name() {
-        for name in ["anyone", "Anyone", "$team", "#ada", "-x", "", "a b"] {
+        for name in ["anyone", "Anyone", "$team", "#ada", "-x", "", "a b", "Shared", "a%b", "*"] {
             assert!(new_name(name).is_err(), "{name}");
         }
         for name in ["$team", "anyone"] {

@@ -132,6 +132,13 @@ impl View {
         if !self.rights.contains(Rights::READ) {
             return bye(Code::NoPerm, "The selected mailbox may no longer be read by you");
         }
+        if state.uid_validity() != self.state.uid_validity() {
+            // What the client knows is void, and no response says so while it is selected (RFC 3501 §2.3.1.1).
+            return bye(
+                Code::Unavailable,
+                "The selected mailbox has a new UIDVALIDITY: select it again",
+            );
+        }
         Ok(self.mailbox.as_seen(state, Some(&self.state)))
     }
 

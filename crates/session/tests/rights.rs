@@ -18,6 +18,7 @@ use imap::acl::Rights;
 use runner::Place;
 use runner::here::Server;
 use session::{Next, Session};
+use std::future::Future as _;
 
 const TEAM: &str = "\"Other Users/alex/Team\"";
 const NOWHERE: &str = "\"Other Users/alex/Nowhere\"";
@@ -179,6 +180,9 @@ fn commands_that_depend_on_a_right_by_halves() {
                  s SELECT INBOX\r\nx COPY 1 {TEAM}\r\n"
             ));
             assert!(tagged.contains("y OK") && tagged.contains("x OK"), "{tagged}");
+            // RFC 4315 §3: who may not read is not told which UIDs there are.
+            let told = [tagged.contains("y OK [APPENDUID"), tagged.contains("x OK [COPYUID")];
+            assert_eq!(told, [held.contains(Rights::READ); 2], "{held}: {tagged}");
             let kept = stage.alex("n NOOP\r\nx FETCH 3:4 (FLAGS)\r\n");
             for (flag, right) in [
                 ("\\Seen", Rights::SEEN),
@@ -203,6 +207,21 @@ fn commands_that_depend_on_a_right_by_halves() {
             assert_eq!(left, held.contains(Rights::EXPUNGE), "CLOSE with {held}");
         }
     }
+}
+
+#[test]
+fn a_fetch_is_done_though_the_right_to_mark_is_lost_in_the_same_batch() {
+    let mut stage = Stage::new(rights("lrs"));
+    stage.bob(&format!("s SELECT {TEAM}\r\n"));
+    let (mut out, mut alex) = (Vec::new(), stage.server.session());
+    Stage::say(&stage.server, &mut alex, "a LOGIN alex secret\r\n");
+    let mut taking = Box::pin(alex.receive(b"b SETACL Team bob lr\r\n", &mut out));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(taking.as_mut().poll(&mut context).is_pending(), "queued and not yet done");
+    let said = stage.bob("x FETCH 1 (BODY[])\r\n");
+    assert!(said.contains("Subject: x") && said.contains("x OK"), "{said}");
+    stage.server.drive(taking).unwrap();
+    assert!(stage.alex("x STATUS Team (UNSEEN)\r\n").contains("(UNSEEN 2)"));
 }
 
 /// What a client may say with a mailbox selected; `$` stands for the mailbox.

@@ -16,6 +16,7 @@ use imap::flag::{Flag, SystemFlag};
 use imap::number::{ModSeq, ModSeqOrZero};
 use imap::set::UidSet;
 use proptest::prelude::*;
+use std::future::Future as _;
 use store::memory::Fate;
 use store::{
     Account, AccountChange, AccountId, Change, Error, Grantee, Mailbox, MailboxId, MailboxState,
@@ -304,6 +305,51 @@ fn of_two_writers_one_gets_the_last_place() {
 }
 
 #[test]
+fn what_is_the_administrators_is_no_users() {
+    let team = Team::new(1);
+    let ann = team.ann.id();
+    let member = AccountChange::SetMember {
+        group: "all".into(),
+        account: ann,
+        name: "ann".into(),
+        member: true,
+    };
+    for (account, change) in [
+        (ann, AccountChange::SetQuota(Quota::default())),
+        (ann, AccountChange::SetPrivateSeen { name: "Team".into(), private: true }),
+        (AccountId::SHARED, member),
+    ] {
+        let done = team.house.run(team.house.store.submit_account_by(ann, account, change));
+        assert_eq!(done.unwrap_err(), Error::NoPermission);
+    }
+    let configure = Change::Configure { mailbox: team.id, conflicts_by_message: true };
+    let done = team.house.run(team.house.store.submit_by(ann, configure));
+    assert_eq!(done.unwrap_err(), Error::NoPermission);
+}
+
+#[test]
+fn an_account_ends_whole_though_a_mailbox_ends_with_it() {
+    let team = Team::new(2);
+    let store = &team.house.store;
+    let (ann, inbox) = (team.ann.id(), team.house.mailbox(&team.ann, "INBOX"));
+    let late = Change::Append { mailbox: team.id, messages: vec![team.house.message(b"x")] };
+    // All in one batch.
+    let delete = AccountChange::Delete { name: "Team".into() };
+    let deleted = store.submit(Change::Account { account: ann, change: delete });
+    let mut end = std::pin::pin!(store.delete_account("ann"));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(end.as_mut().poll(&mut context).is_pending());
+    let late = store.submit_by(team.bob.id(), late);
+    team.house.run(deleted).unwrap();
+    team.house.run(end).unwrap();
+    assert_eq!(team.house.run(late).unwrap_err(), Error::NonExistent);
+    assert!(inbox.is_deleted() && team.ann.is_deleted());
+    assert!(team.house.run(store.account_row("ann")).unwrap().is_none());
+    let directory = team.house.run(store.directory()).unwrap().state();
+    assert!(directory.directory().owners(team.bob.id()).is_empty());
+}
+
+#[test]
 fn mail_is_taken_while_anyone_may_post() {
     let team = Team::new(0);
     let post = |letters: &str| {
@@ -346,7 +392,7 @@ proptest! {
     /// Whatever is done, a view that follows equals one made anew, before and after a restart.
     #[test]
     fn a_view_that_follows_equals_one_made_anew(
-        steps in prop::collection::vec((0..7u8, 1..400u32, 1..40u32), 1..40)
+        steps in prop::collection::vec((0..8u8, 1..400u32, 1..40u32), 1..40)
     ) {
         let team = Team::new(300);
         team.private(true);
@@ -363,7 +409,9 @@ proptest! {
                     let change = Change::Expunge { mailbox: team.id, uids: None };
                     team.house.run(team.house.store.submit(change)).unwrap();
                 }
-                _ => team.house.append(&team.of("ann"), 1),
+                6 => team.house.append(&team.of("ann"), 1),
+                // Between two looks: what bob had marked is unmarked.
+                _ => [false, true].into_iter().for_each(|private| team.private(private)),
             }
             if from % 3 == 0 {
                 kept = follower.state();

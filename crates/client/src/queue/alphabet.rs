@@ -16,7 +16,8 @@
 //!   and shows as a weight that is not five.
 //! - What is not the queue's is a person's, and is carried along by every write.
 
-use imap::flag::{Flag, SystemFlag};
+use imap::command::SearchKey;
+use imap::flag::{Flag, Keyword, SystemFlag};
 use imap::response::FlagName;
 
 const OWNER: [&str; 10] = ["$q0", "$q1", "$q2", "$q3", "$q4", "$q5", "$q6", "$q7", "$q8", "$q9"];
@@ -48,6 +49,23 @@ pub(super) fn heartbeat() -> Vec<Flag> {
 /// `$done`
 pub(super) fn done() -> Vec<Flag> {
     flag(DONE).into_iter().collect()
+}
+
+/// `KEYWORD $qw`
+pub(super) fn worker_key() -> Vec<SearchKey> {
+    flag(WORKER).and_then(keyword).map(SearchKey::Keyword).into_iter().collect()
+}
+
+/// `UNKEYWORD $done`
+pub(super) fn not_done_key() -> Vec<SearchKey> {
+    flag(DONE).and_then(keyword).map(SearchKey::NotKeyword).into_iter().collect()
+}
+
+fn keyword(flag: Flag) -> Option<Keyword> {
+    match flag {
+        Flag::Keyword(keyword) => Some(keyword),
+        Flag::System(_) => None,
+    }
 }
 
 /// Who holds a job: a choice of five of ten keywords, of which there are 252.

@@ -93,12 +93,9 @@ impl Queue {
     /// # Errors
     /// What may end the connection.
     pub async fn with_key(&mut self, key: &str) -> Outcome<Vec<Uid>> {
-        let done = super::alphabet::done().into_iter().filter_map(|flag| match flag {
-            imap::flag::Flag::Keyword(keyword) => Some(SearchKey::NotKeyword(keyword)),
-            imap::flag::Flag::System(_) => None,
-        });
-        let keys = [SearchKey::Header(KEY.to_vec(), key.as_bytes().to_vec())];
-        let found = self.search(keys.into_iter().chain(done).collect()).await?;
+        let mut keys = super::alphabet::not_done_key();
+        keys.push(SearchKey::Header(KEY.to_vec(), key.as_bytes().to_vec()));
+        let found = self.search(keys).await?;
         let mut uids = UidSet::new();
         // SEARCH finds parts of a key as well: the headers decide.
         found.into_iter().for_each(|uid| uids.push(uid));

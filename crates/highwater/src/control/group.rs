@@ -18,6 +18,8 @@ impl Admin {
     ) -> Result<(), Failure> {
         let group = group.strip_prefix(GROUP_PREFIX).unwrap_or(group);
         let group = new_name(group).map_err(|why| refused(format!("`{group}`: {why}")))?;
+        // No account ends between being looked up and being named here.
+        let _alone = self.rows.lock().await;
         let (name, row) = self.row(user).await?;
         let directory = self.store.directory().await?.state();
         if !member && !directory.directory().is_member(&group, row.id) {

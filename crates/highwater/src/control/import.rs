@@ -223,7 +223,8 @@ impl Importer<'_> {
         Ok(output.flush().await?)
     }
 
-    /// Stores the messages together, or one by one when one of them can never be stored.
+    /// Stores the messages together, or one by one when one of them can never be stored, or as many as the quota
+    /// lets in.
     async fn store(
         &mut self,
         mailbox: &Mailbox,
@@ -233,7 +234,7 @@ impl Importer<'_> {
         let count = messages.len() as u64;
         match self.append(mailbox, &messages).await {
             Ok(()) => return Ok(count),
-            Err(Error::Limit(_) | Error::Cannot(_)) => {}
+            Err(Error::Limit(_) | Error::Cannot(_) | Error::OverQuota(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let mut stored = 0;

@@ -162,6 +162,8 @@ impl Admin {
             refused("expected whom the entry is about: a user, a group as $NAME, or anyone")
         })?;
         let (negative, name) = said.negative().map_or((false, said.as_str()), |name| (true, name));
+        // No account ends between being looked up and being named here.
+        let _alone = self.rows.lock().await;
         let (grantee, rights) = match rights {
             Some(text) => {
                 let rights = RightsChange::parse(text)

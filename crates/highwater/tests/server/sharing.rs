@@ -208,12 +208,46 @@ fn quotas_are_set_shown_and_kept() {
     let shown = house.ok("quota show ada --json");
     let rest = r#"},"messages":{"limit":null,"used":3},"storage":{"limit":10240,"used":"#;
     assert!(shown.contains(rest), "{shown}");
+    let mbox = house.path().join("three.mbox");
+    let message = |n| format!("From a@b Thu Jan  1 00:00:0{n} 1970\nSubject: {n}\n\nx\n\n");
+    std::fs::write(&mbox, (0..3).map(message).collect::<String>()).unwrap();
+    house.ok("quota set ada --messages 5");
+    let import = format!("import --user ada {}", mbox.to_str().unwrap());
+    assert!(house.refused(&import).contains("as many messages as it may"));
+    assert!(
+        house.ok("quota show ada").contains("messages 5 of 5"),
+        "what there is room for is taken"
+    );
     house.ok("mailbox create --user ada One");
     house.ok("mailbox create --user ada Two");
     assert!(house.refused("mailbox create --user ada Three").contains("delete one first"));
     house.ok("quota set --shared --mailboxes 0");
     assert!(house.refused("mailbox create --shared Sales").contains("delete one first"));
     assert!(house.ok("quota show --shared").ends_with("mailboxes 0 of 0\n"));
+}
+
+#[test]
+fn what_is_administered_is_what_clients_see() {
+    let house = House::new();
+    let server = Server::on(house.path(), &[]);
+    let mut bob = server.connect("imap");
+    bob.line();
+    bob.ok("LOGIN bob two");
+    house.ok("mailbox create --shared Sales");
+    assert_eq!(bob.ok("LIST \"\" Shared/*").len(), 1, "it is nobody's yet");
+    house.ok("group add support bob");
+    house.ok("mailbox acl set --shared Sales $support lrsip");
+    assert!(bob.ok("LIST \"\" Shared/*")[0].ends_with("Shared/Sales"));
+    house.ok("quota set --shared --messages 0");
+    let refused = bob.command("APPEND Shared/Sales {6+}\r\na: b\r\n");
+    assert!(refused[0].contains("NO [OVERQUOTA]"), "{refused:?}");
+    house.ok("quota set --shared --messages none");
+    bob.ok("APPEND Shared/Sales {6+}\r\na: b\r\n");
+    bob.ok("SELECT Shared/Sales");
+    bob.send("i IDLE\r\n");
+    bob.until("+");
+    house.ok("group remove support bob");
+    assert!(bob.line().starts_with("* BYE"), "who may no longer read is sent away");
 }
 
 #[test]

@@ -167,8 +167,10 @@ impl Session {
             Ok(_) => return Err(Refusal::no("The store answered something else").into()),
             Err(error) => return Err(Refusal::from(error).for_target().into()),
         };
-        let code = Code::AppendUid(appended.uid_validity, appended.uids);
-        let reply = Reply::ok("Added").code(code);
+        let mut reply = Reply::ok("Added");
+        if self.may_read(&appended.after)? {
+            reply.code = Some(Code::AppendUid(appended.uid_validity, appended.uids));
+        }
         // EXISTS at once when the mailbox is the selected one.
         let here = self.view.as_ref().is_some_and(|view| view.mailbox.id() == mailbox);
         if here {

@@ -7,17 +7,27 @@ use imap::acl::Rights;
 use imap::command::{MailboxName, Transfer};
 use imap::encode::Code;
 use imap::set::{SequenceSet, UidSet};
-use store::{Change, MailboxId, Outcome, Transferred};
+use store::{Change, MailboxId, MailboxState, Outcome, Transferred};
 
 impl Session {
     /// Copies, all or nothing. Copies are new messages in the target; here nothing changes [S-154].
     pub(crate) async fn copy(&mut self, transfer: &Transfer) -> Result<Reply, Stop> {
         let done = self.transfer(transfer, false).await?;
-        let reply = Reply::ok("Copied");
-        Ok(match copy_uid(&done) {
-            Some(code) => reply.code(code),
-            None => reply,
-        })
+        Ok(Reply { code: self.copy_uid(&done)?, ..Reply::ok("Copied") })
+    }
+
+    /// COPYUID, unless nothing was taken, or the target may not be read (RFC 4315 §3).
+    pub(super) fn copy_uid(&self, done: &Transferred) -> Result<Option<Code>, Refusal> {
+        let (from, to) = (done.source_uids.clone(), done.target_uids.clone());
+        let told = !from.is_empty() && self.may_read(&done.target_after)?;
+        Ok(told.then_some(Code::CopyUid(done.uid_validity, from, to)))
+    }
+
+    /// Whether the user may know how the mailbox is in this state.
+    pub(super) fn may_read(&self, state: &MailboxState) -> Result<bool, Refusal> {
+        let login = self.login()?;
+        let rights = state.rights(login.identity.account, login.directory().directory());
+        Ok(rights.contains(Rights::READ))
     }
 
     /// What COPY and MOVE have in common.
@@ -72,12 +82,6 @@ impl Session {
 /// BAD for a message number above EXISTS.
 pub(super) fn numbers_expected() -> Refusal {
     Refusal::bad("expected message numbers from 1 to EXISTS")
-}
-
-/// COPYUID, unless nothing was taken.
-pub(super) fn copy_uid(done: &Transferred) -> Option<Code> {
-    let (from, to) = (done.source_uids.clone(), done.target_uids.clone());
-    (!from.is_empty()).then_some(Code::CopyUid(done.uid_validity, from, to))
 }
 
 /// Everything up to the source's state after the change, what was moved included.

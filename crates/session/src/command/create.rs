@@ -43,9 +43,14 @@ impl Session {
                 Refusal::coded(Code::UseAttr, text)
             })?;
         let user = self.login()?.identity.account;
+        let place = self.place(&name).await;
+        if !special_use.is_empty() && !place.as_ref().is_ok_and(|place| place.own) {
+            // The owner's clients would put there what is not meant for others (RFC 6154 §7).
+            let text = "Special uses are for mailboxes of one's own";
+            return Err(Refusal::coded(Code::UseAttr, text).into());
+        }
         // Below a name that is not the user's, what is not there and what may not be seen are answered alike.
-        let hidden = |_| Refusal::no_permission();
-        let Place { owner, name, .. } = self.place(&name).await.map_err(hidden)?;
+        let Place { owner, name, .. } = place.map_err(|_| Refusal::no_permission())?;
         let change = AccountChange::Create { name, special_use };
         self.shared.store.submit_account_by(user, owner, change).await?;
         Ok(Reply::ok("Created"))

@@ -24,7 +24,7 @@ use imap::flag::{Flag, SystemFlag};
 use imap::number::SeqNum;
 use imap::set::UidSet;
 use std::sync::Arc;
-use store::{Change, MailboxState, Message, Outcome, Pending};
+use store::{Change, MailboxState, Message, Outcome, Pending, Stored};
 
 /// Messages whose structures are read together.
 const CHUNK: usize = 64;
@@ -109,8 +109,10 @@ impl Session {
         let view = self.selected()?;
         view.tell_flags(&known, voice, sink).await?;
         let mut tell = Tell::UpTo { state, expunges: command.uid, known: UidSet::new() };
-        if let Some(pending) = seen {
-            tell = self.tell_seen(pending, command.uid, sink).await?;
+        if let Some(pending) = seen
+            && let Some(stored) = marked(pending).await?
+        {
+            tell = self.tell_seen(stored, command.uid, sink).await?;
         }
         match failure {
             Some(refusal) => Err(refusal.into()),
@@ -269,16 +271,13 @@ impl Session {
         Ok(if says_all && !left_out { targets.uids.clone() } else { UidSet::new() })
     }
 
-    /// Waits until `\Seen` is set and tells it, with UID and the new MODSEQ to those who know them [S-48, S-49].
+    /// Tells that `\Seen` is set, with UID and the new MODSEQ to those who know them [S-48, S-49].
     async fn tell_seen<S: Sink>(
         &mut self,
-        pending: Pending,
+        stored: Stored,
         uid: bool,
         sink: &mut S,
     ) -> Result<Tell, Stop> {
-        let Outcome::Stored(stored) = pending.await? else {
-            return Err(Refusal::no("The store answered something else").into());
-        };
         let voice = self.voice;
         let view = self.selected()?;
         let after = view.accept(&stored.after)?;
@@ -288,5 +287,16 @@ impl Session {
             relieve(sink).await?;
         }
         Ok(Tell::UpTo { state: after, expunges: uid, known: stored.changed })
+    }
+}
+
+/// What came of setting `\Seen`; nothing when `s` was lost meanwhile: the messages are sent all the same
+/// (RFC 4314 §4).
+async fn marked(pending: Pending) -> Result<Option<Stored>, Refusal> {
+    match pending.await {
+        Ok(Outcome::Stored(stored)) => Ok(Some(stored)),
+        Ok(_) => Err(Refusal::no("The store answered something else")),
+        Err(store::Error::NoPermission) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

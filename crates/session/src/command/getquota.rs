@@ -13,8 +13,8 @@ use store::Account;
 const STORAGE_UNIT: u64 = 1024;
 
 impl Session {
-    /// Shows usage and limits of the user's own root, or of that of the shared mailboxes to those who may put
-    /// messages there.
+    /// Shows usage and limits of the user's own root, or of that of the shared mailboxes to those who may read
+    /// one of them and put messages there.
     pub(crate) fn get_quota<S: Sink>(
         &mut self,
         root: &QuotaRoot,
@@ -23,7 +23,7 @@ impl Session {
         let login = self.login()?;
         let account = if root.0 == login.identity.name.as_bytes() {
             &login.account
-        } else if root.0 == SHARED.as_bytes() && self.may_insert_shared()? {
+        } else if root.0 == SHARED.as_bytes() && self.may_see_shared()? {
             &login.directory
         } else {
             let text = "There is no such quota root: GETQUOTAROOT names those of a mailbox";
@@ -33,11 +33,12 @@ impl Session {
         Ok(Reply::ok("That is the quota"))
     }
 
-    fn may_insert_shared(&self) -> Result<bool, Refusal> {
+    fn may_see_shared(&self) -> Result<bool, Refusal> {
         let login = self.login()?;
         let directory = login.directory();
+        let needed = Rights::READ.union(Rights::INSERT);
         let rights = |name| directory.rights(name, login.identity.account, directory.directory());
-        Ok(directory.mailboxes().any(|(name, _)| rights(name).contains(Rights::INSERT)))
+        Ok(directory.mailboxes().any(|(name, _)| rights(name).contains(needed)))
     }
 }
 

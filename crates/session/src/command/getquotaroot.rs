@@ -12,7 +12,8 @@ use imap::quota::QuotaRoot;
 
 impl Session {
     /// Names the root that a mailbox counts against, there or not, and shows it. Another's is shown to those who
-    /// may put messages into the mailbox, whom it concerns.
+    /// may put messages into the mailbox, whom it concerns, and read it: how much there is, is told by it
+    /// (RFC 9208 §6).
     pub(crate) async fn get_quota_root<S: Sink>(
         &mut self,
         mailbox: &MailboxName,
@@ -22,9 +23,9 @@ impl Session {
         if !place.own {
             place.find(Rights::LOOKUP)?;
         }
-        if !place.own && !place.rights.contains(Rights::INSERT) {
+        if !place.own && !place.rights.contains(Rights::READ.union(Rights::INSERT)) {
             encode::quota_root(sink.buffer(), &mailbox.0, &[]);
-            return Ok(Reply::ok("You put nothing there"));
+            return Ok(Reply::ok("Its quota is not yours to see"));
         }
         let name = if place.owner_name.is_empty() { SHARED } else { place.owner_name.as_str() };
         let root = QuotaRoot(name.as_bytes().to_vec());

@@ -3,7 +3,7 @@
 //! # Standards
 //! RFC 6851 §4.3 (COPYUID in an untagged OK, before EXPUNGE), RFC 7162 §3.2 and RFC 6851 §4.4 [S-15, S-141].
 
-use super::copy::{copy_uid, up_to_source};
+use super::copy::up_to_source;
 use crate::refusal::Stop;
 use crate::session::{Reply, Session};
 use crate::shared::Sink;
@@ -18,10 +18,9 @@ impl Session {
         sink: &mut S,
     ) -> Result<Reply, Stop> {
         let done = self.transfer(transfer, true).await?;
-        let code = copy_uid(&done);
         let mut reply = Reply::ok("Moved").tell(up_to_source(&done));
-        reply.highest_due = code.is_some();
-        if let Some(code) = code {
+        reply.highest_due = !done.source_uids.is_empty();
+        if let Some(code) = self.copy_uid(&done)? {
             encode::untagged(sink.buffer(), Status::Ok, Some(&code), "Moved");
         }
         Ok(reply)

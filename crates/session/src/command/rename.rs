@@ -21,10 +21,14 @@ impl Session {
         if !from.own {
             from.find(Rights::DELETE_MAILBOX)?;
         }
-        let to = self.place(checked_name(to)?).await.map_err(|_| Refusal::no_permission())?;
-        if from.owner != to.owner {
+        let elsewhere = || {
             let text = "A mailbox stays with its owner: copy the messages instead";
-            return Err(Refusal::coded(Code::Cannot, text).into());
+            Refusal::coded(Code::Cannot, text)
+        };
+        // Whether the other shares anything, or is there at all, makes no difference.
+        let to = self.place(checked_name(to)?).await.map_err(|_| elsewhere())?;
+        if from.owner != to.owner {
+            return Err(elsewhere().into());
         }
         if to.own && to.state.mailbox(&to.name).is_some() {
             // Also a name that is there for the sake of others: those below must not fall upon each other.

@@ -38,12 +38,10 @@ impl Session {
     ) -> Result<(), Stop> {
         let mailbox = self.shared.store.mailbox(id).await?;
         let state = mailbox.state();
-        let login = self.login()?;
-        let user = login.identity.account;
-        if !state.rights(user, login.directory().directory()).contains(Rights::READ) {
+        if !self.may_read(&state)? {
             return Err(Refusal::no_permission().into());
         }
-        let glance = state.glance(user);
+        let glance = state.glance(self.login()?.identity.account);
         let highest = if self.has_mod_seqs() { glance.highest.value() } else { 0 };
         let recent = || state.exists() - state.tree().count_up_to(mailbox.peek_recent());
         let deleted_octets = || state.tree().iter_deleted().map(|(_, message)| message.size).sum();

@@ -168,7 +168,7 @@ impl Client {
                 self.stage = match self.kind {
                     _ if fresh => Stage::New,
                     Kind::QResync => {
-                        self.number_known()?;
+                        self.oracle.number_known()?;
                         self.oracle.complete();
                         Stage::New
                     }
@@ -196,21 +196,6 @@ impl Client {
         }
         if self.oracle.synced {
             self.kept = self.oracle.kept.clone();
-        }
-        Ok(())
-    }
-
-    /// After a quick resync the messages that are known and not vanished are the first ones, in order.
-    fn number_known(&mut self) -> Result<(), String> {
-        let next = self.oracle.next_uid();
-        let known: Vec<u64> =
-            self.oracle.kept.messages.range(..next).map(|(uid, _)| *uid).collect();
-        for (i, uid) in known.iter().enumerate() {
-            match self.oracle.numbers.get_mut(i) {
-                Some(slot) if *slot == 0 || slot == uid => *slot = *uid,
-                Some(slot) => return Err(format!("number {} is UID {slot}, not {uid}", i + 1)),
-                None => return Err(format!("{} messages known, {} there", known.len(), i)),
-            }
         }
         Ok(())
     }

@@ -56,6 +56,20 @@ impl Oracle {
         }
     }
 
+    /// After a quick resync the messages that are known and not vanished are the first ones, in order.
+    pub(crate) fn number_known(&mut self) -> Result<(), String> {
+        let next = self.next_uid();
+        let known: Vec<u64> = self.kept.messages.range(..next).map(|(uid, _)| *uid).collect();
+        for (i, uid) in known.iter().enumerate() {
+            match self.numbers.get_mut(i) {
+                Some(slot) if *slot == 0 || slot == uid => *slot = *uid,
+                Some(slot) => return Err(format!("number {} is UID {slot}, not {uid}", i + 1)),
+                None => return Err(format!("{} messages known, {} there", known.len(), i)),
+            }
+        }
+        Ok(())
+    }
+
     /// The synchronisation is complete: now the value of the SELECT counts [C-11].
     pub(crate) fn complete(&mut self) {
         self.synced = true;
@@ -202,7 +216,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// The numbers of a set; the sets of a simulation are small.
-fn numbers(set: &str) -> Result<Vec<u64>, String> {
+pub(crate) fn numbers(set: &str) -> Result<Vec<u64>, String> {
     let mut all = Vec::new();
     for range in set.split(',') {
         let (low, high) = range.split_once(':').unwrap_or((range, range));

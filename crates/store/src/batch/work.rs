@@ -140,6 +140,8 @@ impl Work {
                 let (source, target) = (find(open, source)?, find(open, target)?);
                 self.transfer(source, target, &uids, remove, asker)
             }
+            // The administrator's.
+            Change::Configure { .. } if asker.user.is_some() => Err(Error::NoPermission),
             Change::Configure { mailbox, conflicts_by_message } => {
                 let open = find(open, mailbox)?;
                 let mut delta = self.state(open)?.next_delta(recent(open))?;

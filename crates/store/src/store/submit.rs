@@ -189,10 +189,13 @@ fn check_count(
     change: &AccountChange,
     limit: usize,
 ) -> Result<(), Error> {
-    match change {
-        AccountChange::Create { .. } if state.count() >= limit => {
-            Err(Error::Limit("the account has as many mailboxes as it may have"))
-        }
-        _ => Ok(()),
+    let adds_one = match change {
+        AccountChange::Create { .. } => true,
+        AccountChange::Rename { from, .. } => from == crate::account::INBOX,
+        _ => false,
+    };
+    if adds_one && state.count() >= limit {
+        return Err(Error::Limit("the account has as many mailboxes as it may have"));
     }
+    Ok(())
 }

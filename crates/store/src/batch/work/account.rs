@@ -62,27 +62,31 @@ impl Work {
         Ok(Outcome::Done)
     }
 
-    /// The rights that a change of another's names needs (RFC 4314 §4).
+    /// Whether the asker may do this to the account: another's names need rights (RFC 4314 §4).
     fn may_change_account(
         &self,
         state: &AccountState,
         change: &AccountChange,
         asker: Asker<'_>,
     ) -> Result<(), Error> {
-        let Some(user) = asker.user.filter(|user| *user != state.id) else { return Ok(()) };
+        let Some(user) = asker.user else { return Ok(()) };
+        let own = user == state.id;
         let directory = self.directory(asker)?;
         let has = |name: &str, right| state.rights(name, user, &directory).contains(right);
-        let above = |name| state.parent(name).is_some_and(|parent| has(parent, Rights::CREATE));
+        let above = |name| own || state.parent(name).is_some_and(|name| has(name, Rights::CREATE));
         let may = match change {
-            AccountChange::Create { name, .. } => above(name),
+            // What a special use is for is the owner's to say (RFC 6154 §7).
+            AccountChange::Create { name, special_use } => {
+                above(name) && (own || special_use.is_empty())
+            }
             AccountChange::Delete { name } => has(name, Rights::DELETE_MAILBOX),
             AccountChange::Rename { from, to } => {
-                from != INBOX && has(from, Rights::DELETE_MAILBOX) && above(to)
+                own || from != INBOX && has(from, Rights::DELETE_MAILBOX) && above(to)
             }
             AccountChange::SetAcl { name, .. } => has(name, Rights::ADMINISTER),
-            AccountChange::Subscribe { .. }
-            | AccountChange::Unsubscribe { .. }
-            | AccountChange::SetPrivateSeen { .. }
+            AccountChange::Subscribe { .. } | AccountChange::Unsubscribe { .. } => own,
+            // The administrator's.
+            AccountChange::SetPrivateSeen { .. }
             | AccountChange::SetQuota(_)
             | AccountChange::SetMember { .. } => false,
         };
@@ -98,14 +102,9 @@ impl Work {
         asker: Asker<'_>,
     ) -> Result<MailboxId, Error> {
         may_take(state, &name)?;
-        if state.quota.mailboxes.is_some_and(|limit| state.count() as u64 >= limit) {
-            return Err(Error::OverQuota(
-                "the account has as many mailboxes as it may have: delete one first",
-            ));
-        }
         let begin = (state.next_number == 1).then(|| AccountDelta::begin(self.commit.now));
         let begun = begin.as_ref().map(|delta| state.advance(delta, state.seq + 1));
-        let (id, uid_validity) = next_mailbox(begun.as_ref().unwrap_or(state))?;
+        let (id, uid_validity) = new_mailbox(begun.as_ref().unwrap_or(state))?;
         // The entries of the mailbox above (RFC 4314 §4).
         let above = state.parent(&name).and_then(|parent| state.mailbox(parent));
         let acl = above.map(|entry| Arc::clone(&entry.acl)).unwrap_or_default();
@@ -246,7 +245,7 @@ impl Work {
         let (uids, arrivals) = before.arrivals_from(&all, Some(before.id.account));
         let leave = before.remove(recent(inbox), uids)?;
         let leave = leave.map(|delta| self.step(inbox, delta)).transpose()?;
-        let (id, uid_validity) = next_mailbox(state)?;
+        let (id, uid_validity) = new_mailbox(state)?;
         let born = birth(uid_validity, &Acl::default());
         let new = MailboxState::unborn(id, before.keywords.limit()).advance(&born)?;
         let (arrive, _) = new.append(0, &arrivals, Hand::SERVER, self.commit.now)?;
@@ -357,11 +356,11 @@ impl Work {
     ) -> Result<Outcome, Error> {
         let (account, directory) = (asker.account(id)?, asker.account(AccountId::SHARED)?);
         let state = self.account_state(account)?;
-        let all: Vec<MailboxId> = state.mailboxes().filter_map(|(_, entry)| entry.id).collect();
-        if !all.iter().all(|id| find(mailboxes, *id).is_ok()) {
-            return Err(RENAMED);
-        }
-        for open in mailboxes {
+        // Those that are left: one may have been deleted since they were looked up.
+        let all = state.mailboxes().filter_map(|(_, entry)| entry.id);
+        let all = all.map(|id| find(mailboxes, id).map_err(|_| RENAMED));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        for open in all {
             self.drop_mailbox(open)?;
         }
         let touched = TouchedAccount { open: Arc::clone(account), state, deleted: true };
@@ -420,6 +419,16 @@ fn check_name(name: &str) -> Result<(), Error> {
         return Err(Error::Cannot("the mailbox name has an empty level or a control character"));
     }
     Ok(())
+}
+
+/// The numbers of one mailbox more, if the quota has room for it.
+fn new_mailbox(state: &AccountState) -> Result<(MailboxId, UidValidity), Error> {
+    if state.quota.mailboxes.is_some_and(|limit| state.count() as u64 >= limit) {
+        return Err(Error::OverQuota(
+            "the account has as many mailboxes as it may have: delete one first",
+        ));
+    }
+    next_mailbox(state)
 }
 
 fn next_mailbox(state: &AccountState) -> Result<(MailboxId, UidValidity), Error> {
