@@ -169,6 +169,12 @@ impl Connection {
         self.core.capabilities()
     }
 
+    /// How many octets of IMAP were received.
+    #[must_use]
+    pub fn octets_received(&self) -> u64 {
+        self.core.octets_received()
+    }
+
     /// Whether TLS protects the connection.
     #[must_use]
     pub fn is_secure(&self) -> bool {

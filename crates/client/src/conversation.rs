@@ -60,6 +60,7 @@ pub struct Conversation {
     capabilities: Vec<String>,
     next: u64,
     unparsed: u64,
+    received: u64,
 }
 
 impl Default for Conversation {
@@ -84,6 +85,7 @@ impl Conversation {
             capabilities: Vec::new(),
             next: 1,
             unparsed: 0,
+            received: 0,
         }
     }
 
@@ -120,6 +122,12 @@ impl Conversation {
     #[must_use]
     pub fn unparsed(&self) -> u64 {
         self.unparsed
+    }
+
+    /// How many octets were received.
+    #[must_use]
+    pub fn octets_received(&self) -> u64 {
+        self.received
     }
 
     /// Whether nothing is half received, unanswered or unread.
@@ -225,6 +233,7 @@ impl Conversation {
     /// # Errors
     /// [`Error::Protocol`] when the server's answers cannot be told apart any more.
     pub fn receive(&mut self, octets: &[u8]) -> Result<(), Error> {
+        self.received += octets.len() as u64;
         self.framer.push(octets);
         while let Some(frame) = self.framer.next() {
             let frame = frame.map_err(|error| Error::Protocol(error.to_string()))?;

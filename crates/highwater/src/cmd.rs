@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what the exit codes mean.
 
 mod acl;
+pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod import;
@@ -44,6 +45,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve mail over IMAP and take it over LMTP.
     Serve(serve::Serve),
+    /// Show in some seconds what this is good for.
+    Demo(demo::Demo),
     /// Add, list, change and delete accounts.
     #[command(subcommand)]
     User(user::User),

@@ -83,6 +83,10 @@ async fn obey(command: Command) -> Result<(), Failure> {
             log_from(config.log.level);
             serve.run(config).await
         }
+        Command::Demo(demo) => {
+            log_from(Level::Warn);
+            demo.run().await
+        }
         Command::User(user) => {
             log_from(Level::Warn);
             user.run().await
