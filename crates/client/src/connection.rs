@@ -1,16 +1,18 @@
 //! A connection to a server, driven by tokio.
 //!
 //! # Invariants
-//! - A password leaves only through TLS, or to this very machine.
+//! - A password or a token leaves only through TLS, or to this very machine.
 //! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
+
+mod identify;
+mod login;
 
 use crate::answer::Answer;
 use crate::conversation::{Conversation, NewMessage, Ticket};
 use crate::error::Error;
 use crate::place::Place;
 use crate::tls::{Tls, channel_binding};
-use imap::command::{AppendHead, CommandBody, DateTime, MailboxName, Secret, Select};
-use imap::encode::Status;
+use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Secret, Select};
 use imap::flag::Flag;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -19,6 +21,7 @@ use tokio::time::timeout;
 
 /// Who logs in, and with what.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Credentials {
     /// A name and a password.
     Password {
@@ -26,6 +29,13 @@ pub enum Credentials {
         user: String,
         /// The password.
         password: Secret,
+    },
+    /// A name and an OAuth 2.0 access token.
+    Token {
+        /// The name.
+        user: String,
+        /// The token, as the authorisation server gave it.
+        token: Secret,
     },
     /// Nobody: the conversation begins before login.
     None,
@@ -65,15 +75,22 @@ pub struct Connection {
     patience: Duration,
     binding: Option<Vec<u8>>,
     secure: bool,
+    /// A password may be sent.
+    trusted: bool,
+    /// What the server has said of itself.
+    id: Option<Vec<IdField>>,
 }
 
 const READ_BYTES: usize = 64 * 1024;
 
 impl Connection {
-    /// Connects, secures the connection and logs in.
+    /// Connects, secures the connection and logs in by the strongest way that the server has: see
+    /// [`crate::sasl::choose`].
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Tls`], [`Error::TimedOut`], or [`Error::Refused`] when the login fails.
+    /// [`Error::Io`], [`Error::Tls`], [`Error::TimedOut`]; [`Error::Refused`] or [`Error::TokenRefused`] when the
+    /// login fails, [`Error::Sasl`] when the server does not prove itself, and [`Error::Lacks`] when there is no
+    /// way to log in, or none without giving the password away.
     pub async fn open(
         place: &Place,
         credentials: &Credentials,
@@ -82,15 +99,11 @@ impl Connection {
         let mut connection = timeout(options.patience, Self::reach(place, options))
             .await
             .map_err(|_| Error::TimedOut)??;
-        if let Credentials::Password { user, password } = credentials
-            && connection.core.greeting() != Some(Status::PreAuth)
-        {
-            let here = matches!(place.host.as_str(), "localhost" | "::1")
-                || place.host.starts_with("127.");
-            if !(connection.secure || here || options.insecure) {
-                return Err(Error::Lacks("TLS, without which no password is sent"));
-            }
-            connection.log_in(user, password).await?;
+        let here =
+            matches!(place.host.as_str(), "localhost" | "::1") || place.host.starts_with("127.");
+        connection.trusted = connection.secure || here || options.insecure;
+        if !matches!(credentials, Credentials::None) {
+            connection.log_in(place, credentials).await?;
         }
         Ok(connection)
     }
@@ -132,7 +145,16 @@ impl Connection {
 
     fn over(stream: Box<dyn Stream>, patience: Duration) -> Self {
         let core = Conversation::default();
-        Self { core, stream, unsent: Vec::new(), patience, binding: None, secure: false }
+        Self {
+            core,
+            stream,
+            unsent: Vec::new(),
+            patience,
+            binding: None,
+            secure: false,
+            trusted: false,
+            id: None,
+        }
     }
 
     async fn greeted(&mut self) -> Result<(), Error> {
@@ -148,13 +170,6 @@ impl Connection {
             self.run(CommandBody::Capability).await?;
         }
         Ok(())
-    }
-
-    async fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Error> {
-        self.core.forget_capabilities();
-        let (user, password) = (user.as_bytes().to_vec(), password.clone());
-        self.run(CommandBody::Login { user, password }).await?;
-        self.learn_capabilities().await
     }
 
     /// Whether the server has listed this capability.
@@ -175,10 +190,22 @@ impl Connection {
         self.core.octets_received()
     }
 
+    /// Whether the server has said that this extension is enabled (RFC 5161).
+    #[must_use]
+    pub fn is_enabled(&self, name: &str) -> bool {
+        self.core.is_enabled(name)
+    }
+
     /// Whether TLS protects the connection.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// The connection's `tls-exporter` channel binding (RFC 9266), which TLS 1.3 gives.
+    #[must_use]
+    pub fn channel_binding(&self) -> Option<&[u8]> {
+        self.binding.as_deref()
     }
 
     /// Sends a command and waits for its answer.
@@ -340,16 +367,15 @@ impl Connection {
             return Err(Error::Lacks("IDLE"));
         }
         let ticket = self.submit(CommandBody::Idle)?;
-        let mut told = Vec::new();
+        // What came before counts: it is not said again.
+        let mut told = self.core.take_untagged();
         let listening = async {
-            loop {
+            while told.is_empty() {
                 self.alive()?;
                 self.step().await?;
                 told.append(&mut self.core.take_untagged());
-                if !told.is_empty() {
-                    return Ok::<(), Error>(());
-                }
             }
+            Ok::<(), Error>(())
         };
         {
             let mut listening = std::pin::pin!(listening);
@@ -387,6 +413,7 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Password { user, .. } => write!(f, "Password({user}, …)"),
+            Self::Token { user, .. } => write!(f, "Token({user}, …)"),
             Self::None => f.write_str("None"),
         }
     }
