@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use client::imap::command::{CommandBody, MailboxName};
-use client::queue::{NewJob, Policy, Queue, Settle, Settled, message};
+use client::queue::{Job, NewJob, Policy, Queue, Settle, Settled, Standing, message};
 use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 
@@ -46,9 +46,8 @@ pub(super) async fn show(reach: &Reach, jobs: u32, workers: u32) -> Result<()> {
     let begun = Instant::now();
     let ledger = Shared::default();
     let bar = bar(jobs, "acknowledged");
-    let work = |number| {
-        tokio::spawn(worker(reach.clone(), number, jobs, Arc::clone(&ledger), bar.clone()))
-    };
+    let work =
+        |number| tokio::spawn(worker(reach.clone(), number, Arc::clone(&ledger), bar.clone()));
     let running: Vec<JoinHandle<Result<()>>> = (1..=workers).map(work).collect();
     cut_off(&running, jobs, &ledger).await;
     for (number, task) in running.into_iter().enumerate() {
@@ -60,23 +59,41 @@ pub(super) async fn show(reach: &Reach, jobs: u32, workers: u32) -> Result<()> {
         }
     }
     bar.finish_and_clear();
+    let took = begun.elapsed();
+    let left = left(reach).await?;
     let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
     let twice = ledger.acknowledged.values().filter(|count| **count > 1).count();
     let once = ledger.acknowledged.len() - twice;
+    // Gone, and nobody lived to tell: acknowledged in the last breath of a worker that was cut off.
+    let unheard = (jobs as usize).saturating_sub(ledger.acknowledged.len() + left);
     line(&format!(
-        "  {} acknowledged once, {twice} twice, {} lost; {} taken over from the dead; {}, {} jobs a second.",
-        grouped(once as u64),
-        u64::from(jobs) - ledger.acknowledged.len() as u64,
-        ledger.taken_over,
-        seconds(begun),
-        grouped(per_second(jobs, begun)),
+        "  {} acknowledged once, {unheard} of them by workers that were cut off before they heard it; {twice} twice, \
+         {left} lost.",
+        grouped((once + unheard) as u64),
     ))?;
-    must(once == jobs as usize && ledger.refused == 0, "every job is acknowledged exactly once")
+    line(&format!(
+        "  {} taken over from the dead; {:.1} s, {} jobs a second.",
+        ledger.taken_over,
+        took.as_secs_f64(),
+        grouped(u64::from(jobs) * 1_000_000 / u64::try_from(took.as_micros()).unwrap_or(1).max(1)),
+    ))?;
+    must(twice == 0 && left == 0 && ledger.refused == 0, "every job is acknowledged exactly once")?;
+    must(unheard <= KILLED * BATCH, "only what the dead held can be unheard")
 }
 
-fn per_second(jobs: u32, begun: Instant) -> u64 {
-    let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
-    u64::from(jobs) * 1_000_000 / micros
+/// Jobs that nobody has acknowledged.
+async fn left(reach: &Reach) -> Result<usize> {
+    let mut queue = Queue::open(reach.connect().await?, MAILBOX, policy()).await?;
+    queue.load().await?;
+    Ok(open_jobs(&queue))
+}
+
+/// How many jobs are neither acknowledged nor gone, as far as this connection knows.
+fn open_jobs(queue: &Queue) -> usize {
+    let now = Instant::now();
+    let open =
+        |job: &&Job| !matches!(queue.policy().standing(job, now), Standing::Done | Standing::Other);
+    queue.view().jobs().filter(open).count()
 }
 
 async fn put(reach: &Reach, jobs: u32) -> Result<()> {
@@ -109,23 +126,15 @@ async fn cut_off(running: &[JoinHandle<Result<()>>], jobs: u32, ledger: &Shared)
 }
 
 /// Works until every job is acknowledged by somebody.
-async fn worker(
-    reach: Reach,
-    number: u32,
-    jobs: u32,
-    ledger: Shared,
-    bar: ProgressBar,
-) -> Result<()> {
+async fn worker(reach: Reach, number: u32, ledger: Shared, bar: ProgressBar) -> Result<()> {
     let mut queue = Queue::open(reach.connect().await?, MAILBOX, policy()).await?;
     queue.load().await?;
     queue.register(&format!("worker {number}"), "demo").await?;
-    let all_done = || {
-        ledger.lock().unwrap_or_else(PoisonError::into_inner).acknowledged.len() >= jobs as usize
-    };
-    while !all_done() {
+    while open_jobs(&queue) > 0 {
         let mut claims = queue.claim(BATCH).await?;
         if claims.is_empty() {
             queue.wait(tokio::time::sleep(Duration::from_millis(20))).await?;
+            queue.upkeep().await?;
             continue;
         }
         tokio::time::sleep(WORK).await;

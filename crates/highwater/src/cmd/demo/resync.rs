@@ -86,8 +86,8 @@ impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let octets = grouped(self.octets);
         match self.micros {
-            micros if micros < 10_000 => write!(f, "{octets} octets, {micros} µs"),
-            micros => write!(f, "{octets} octets, {} ms", micros / 1000),
+            micros if micros < 1000 => write!(f, "{octets} octets, {micros} µs"),
+            micros => write!(f, "{octets} octets, {}.{} ms", micros / 1000, micros % 1000 / 100),
         }
     }
 }
