@@ -10,6 +10,7 @@
 
 mod admin;
 mod client;
+mod demo;
 mod ends;
 mod imap;
 mod lmtp;
