@@ -99,6 +99,10 @@ async fn obey(command: Command) -> Result<(), Failure> {
             log_from(Level::Warn);
             quota.run().await
         }
+        Command::Queue(queue) => {
+            log_from(Level::Warn);
+            queue.run().await
+        }
         Command::Import(import) => {
             log_from(Level::Warn);
             import.run().await
