@@ -12,5 +12,6 @@ mod admin;
 mod ends;
 mod imap;
 mod lmtp;
+mod queue;
 mod sharing;
 mod support;

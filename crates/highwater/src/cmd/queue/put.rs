@@ -87,7 +87,7 @@ impl Put {
         }
         let wrapped = |body: &[u8]| self.job(message(&self.subject, self.key.as_deref(), body));
         if self.lines {
-            let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+            let lines = body.split_inclusive(|b| *b == b'\n').filter(|line| *line != b"\n");
             return lines.map(wrapped).collect();
         }
         vec![wrapped(body)]
