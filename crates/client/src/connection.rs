@@ -1,24 +1,33 @@
 //! A connection to a server, driven by tokio.
 //!
 //! # Invariants
-//! - A password leaves only through TLS, or to this very machine.
+//! - A password or a token leaves only through TLS, or to this very machine.
 //! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
+
+mod compress;
+mod identify;
+mod login;
+mod notify;
 
 use crate::answer::Answer;
 use crate::conversation::{Conversation, NewMessage, Ticket};
 use crate::error::Error;
 use crate::place::Place;
+use crate::record::{Passage, Record};
 use crate::tls::{Tls, channel_binding};
-use imap::command::{AppendHead, CommandBody, DateTime, MailboxName, Secret, Select};
-use imap::encode::Status;
+use compress::Deflate;
+use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Secret, Select};
 use imap::flag::Flag;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 /// Who logs in, and with what.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Credentials {
     /// A name and a password.
     Password {
@@ -26,6 +35,13 @@ pub enum Credentials {
         user: String,
         /// The password.
         password: Secret,
+    },
+    /// A name and an OAuth 2.0 access token.
+    Token {
+        /// The name.
+        user: String,
+        /// The token, as the authorisation server gave it.
+        token: Secret,
     },
     /// Nobody: the conversation begins before login.
     None,
@@ -52,9 +68,23 @@ impl Options {
     }
 }
 
-/// Anything that octets come from and go to.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+/// What octets come from and go to.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
 
 /// See the module.
 pub struct Connection {
@@ -65,15 +95,24 @@ pub struct Connection {
     patience: Duration,
     binding: Option<Vec<u8>>,
     secure: bool,
+    /// A password may be sent.
+    trusted: bool,
+    deflate: Option<Deflate>,
+    /// What the server has said of itself.
+    id: Option<Vec<IdField>>,
+    record: Record,
 }
 
 const READ_BYTES: usize = 64 * 1024;
 
 impl Connection {
-    /// Connects, secures the connection and logs in.
+    /// Connects, secures the connection and logs in by the strongest way that the server has: see
+    /// [`crate::sasl::choose`].
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Tls`], [`Error::TimedOut`], or [`Error::Refused`] when the login fails.
+    /// [`Error::Io`], [`Error::Tls`], [`Error::TimedOut`]; [`Error::Refused`] or [`Error::TokenRefused`] when the
+    /// login fails, [`Error::Sasl`] when the server does not prove itself, and [`Error::Lacks`] when there is no
+    /// way to log in, or none without giving the password away.
     pub async fn open(
         place: &Place,
         credentials: &Credentials,
@@ -82,15 +121,11 @@ impl Connection {
         let mut connection = timeout(options.patience, Self::reach(place, options))
             .await
             .map_err(|_| Error::TimedOut)??;
-        if let Credentials::Password { user, password } = credentials
-            && connection.core.greeting() != Some(Status::PreAuth)
-        {
-            let here = matches!(place.host.as_str(), "localhost" | "::1")
-                || place.host.starts_with("127.");
-            if !(connection.secure || here || options.insecure) {
-                return Err(Error::Lacks("TLS, without which no password is sent"));
-            }
-            connection.log_in(user, password).await?;
+        let here =
+            matches!(place.host.as_str(), "localhost" | "::1") || place.host.starts_with("127.");
+        connection.trusted = connection.secure || here || options.insecure;
+        if !matches!(credentials, Credentials::None) {
+            connection.log_in(place, credentials).await?;
         }
         Ok(connection)
     }
@@ -132,7 +167,18 @@ impl Connection {
 
     fn over(stream: Box<dyn Stream>, patience: Duration) -> Self {
         let core = Conversation::default();
-        Self { core, stream, unsent: Vec::new(), patience, binding: None, secure: false }
+        Self {
+            core,
+            stream,
+            unsent: Vec::new(),
+            patience,
+            binding: None,
+            secure: false,
+            trusted: false,
+            deflate: None,
+            id: None,
+            record: Record::default(),
+        }
     }
 
     async fn greeted(&mut self) -> Result<(), Error> {
@@ -150,13 +196,6 @@ impl Connection {
         Ok(())
     }
 
-    async fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Error> {
-        self.core.forget_capabilities();
-        let (user, password) = (user.as_bytes().to_vec(), password.clone());
-        self.run(CommandBody::Login { user, password }).await?;
-        self.learn_capabilities().await
-    }
-
     /// Whether the server has listed this capability.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -169,10 +208,22 @@ impl Connection {
         self.core.capabilities()
     }
 
+    /// Whether the server has said that this extension is enabled (RFC 5161).
+    #[must_use]
+    pub fn is_enabled(&self, name: &str) -> bool {
+        self.core.is_enabled(name)
+    }
+
     /// Whether TLS protects the connection.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// The connection's `tls-exporter` channel binding (RFC 9266), which TLS 1.3 gives.
+    #[must_use]
+    pub fn channel_binding(&self) -> Option<&[u8]> {
+        self.binding.as_deref()
     }
 
     /// Sends a command and waits for its answer.
@@ -221,7 +272,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Io`].
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        self.gather()?;
         self.stream.write_all(&self.unsent).await?;
         self.unsent.clear();
         self.stream.flush().await?;
@@ -235,9 +286,37 @@ impl Connection {
         }
     }
 
-    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides.
+    /// Makes what the core wants to say ready to be sent.
+    fn gather(&mut self) -> Result<(), Error> {
+        let mut octets = self.core.take_output();
+        self.record.keep(true, &octets);
+        match &mut self.deflate {
+            Some(deflate) if !octets.is_empty() => deflate.pack(&octets, &mut self.unsent)?,
+            _ => self.unsent.append(&mut octets),
+        }
+        Ok(())
+    }
+
     async fn step(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        let octets = self.turn().await?;
+        self.take_in(&octets)
+    }
+
+    fn take_in(&mut self, octets: &[u8]) -> Result<(), Error> {
+        let mut take = |octets: &[u8]| {
+            self.record.keep(false, octets);
+            self.core.receive(octets)
+        };
+        match &mut self.deflate {
+            Some(deflate) => deflate.unpack(octets, take),
+            None => take(octets),
+        }
+    }
+
+    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides; answers
+    /// what was received.
+    async fn turn(&mut self) -> Result<Vec<u8>, Error> {
+        self.gather()?;
         let mut buffer = vec![0; READ_BYTES];
         let (mut read, mut write) = tokio::io::split(&mut self.stream);
         let unsent = &mut self.unsent;
@@ -274,7 +353,30 @@ impl Connection {
             self.alive()?;
             return Err(ended.into());
         }
-        self.core.receive(buffer.get(..received).unwrap_or_default())
+        buffer.truncate(received);
+        Ok(buffer)
+    }
+
+    /// Whether the system holds octets of the server's that were not read yet, or the connection has ended.
+    ///
+    /// A command that was flushed, and of whose answer nothing is here, is in flight.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        // Asked of the system, not of tokio, which learns of it only when it looks.
+        let socket = self.stream.socket().as_fd().try_clone_to_owned();
+        let peeked = socket.and_then(|fd| std::net::TcpStream::from(fd).peek(&mut [0]));
+        !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Keeps from now on what is said, and forgets what was kept before.
+    pub fn record(&mut self) {
+        self.record.begin();
+    }
+
+    /// What was said since [`Connection::record`] was called last.
+    #[must_use]
+    pub fn recorded(&self) -> &[Passage] {
+        self.record.passages()
     }
 
     /// SELECT or EXAMINE without a resync, aware of mod-sequences where the server has them.
@@ -334,16 +436,15 @@ impl Connection {
             return Err(Error::Lacks("IDLE"));
         }
         let ticket = self.submit(CommandBody::Idle)?;
-        let mut told = Vec::new();
+        // What came before counts: it is not said again.
+        let mut told = self.core.take_untagged();
         let listening = async {
-            loop {
+            while told.is_empty() {
                 self.alive()?;
                 self.step().await?;
                 told.append(&mut self.core.take_untagged());
-                if !told.is_empty() {
-                    return Ok::<(), Error>(());
-                }
             }
+            Ok::<(), Error>(())
         };
         {
             let mut listening = std::pin::pin!(listening);
@@ -381,6 +482,7 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Password { user, .. } => write!(f, "Password({user}, …)"),
+            Self::Token { user, .. } => write!(f, "Token({user}, …)"),
             Self::None => f.write_str("None"),
         }
     }

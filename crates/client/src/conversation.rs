@@ -4,7 +4,7 @@
 //! the server wants to be asked for hold back what follows them.
 //!
 //! # Invariants
-//! - Untagged responses belong to the oldest command that has no answer yet, or are nobody's.
+//! - Untagged responses belong to the oldest command that has no answer yet, or to the next one: none is lost.
 //! - A response that cannot be parsed disturbs none of the others; it is counted.
 //! - Nothing is taken as an answer that has not the tag of the oldest command.
 //!
@@ -56,8 +56,10 @@ pub struct Conversation {
     stray: Vec<Response>,
     continuations: VecDeque<Vec<u8>>,
     greeting: Option<Status>,
+    greeting_text: String,
     bye: Option<String>,
     capabilities: Vec<String>,
+    enabled: Vec<String>,
     next: u64,
     unparsed: u64,
 }
@@ -80,8 +82,10 @@ impl Conversation {
             stray: Vec::new(),
             continuations: VecDeque::new(),
             greeting: None,
+            greeting_text: String::new(),
             bye: None,
             capabilities: Vec::new(),
+            enabled: Vec::new(),
             next: 1,
             unparsed: 0,
         }
@@ -91,6 +95,12 @@ impl Conversation {
     #[must_use]
     pub fn greeting(&self) -> Option<Status> {
         self.greeting
+    }
+
+    /// What the greeting said for people; empty until it has come.
+    #[must_use]
+    pub fn greeting_text(&self) -> &str {
+        &self.greeting_text
     }
 
     /// What BYE said, once it was said.
@@ -109,6 +119,12 @@ impl Conversation {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.capabilities.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the server has said that this extension is enabled (RFC 5161).
+    #[must_use]
+    pub fn is_enabled(&self, name: &str) -> bool {
+        self.enabled.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// Forgets what the server can do, as is due after STARTTLS and login.
@@ -184,7 +200,9 @@ impl Conversation {
     }
 
     fn expect(&mut self, ticket: Ticket, tag: Tag) -> Ticket {
-        self.pending.push_back(Pending { ticket, tag, untagged: Vec::new() });
+        // What came since the last answer comes with the next one [C-30].
+        let untagged = std::mem::take(&mut self.stray);
+        self.pending.push_back(Pending { ticket, tag, untagged });
         ticket
     }
 
@@ -272,12 +290,14 @@ impl Conversation {
     fn learn(&mut self, response: &Response) {
         match response {
             Response::Capability(names) => self.capabilities.clone_from(names),
+            Response::Enabled(names) => self.enabled.extend_from_slice(names),
             Response::Status { tag, status, code, text } => {
                 if let Some(ResponseCode::Known(Code::Capability(list))) = code {
                     self.capabilities = list.split_whitespace().map(str::to_owned).collect();
                 }
                 if tag.is_none() && self.greeting.is_none() {
                     self.greeting = Some(*status);
+                    self.greeting_text.clone_from(text);
                 }
                 if tag.is_none() && *status == Status::Bye {
                     self.bye = Some(text.clone());
@@ -298,7 +318,7 @@ impl Conversation {
         self.continuations.pop_front()
     }
 
-    /// Takes untagged responses early: those of the oldest command without an answer, and nobody's.
+    /// Takes untagged responses early: those of the oldest command without an answer, or of the next one.
     pub fn take_untagged(&mut self) -> Vec<Response> {
         let mut all = std::mem::take(&mut self.stray);
         if let Some(pending) = self.pending.front_mut() {
@@ -339,6 +359,20 @@ mod tests {
         assert_eq!((answer.status, answer.untagged), (Status::No, vec![Response::Exists(4)]));
         assert_eq!(c.take_untagged(), [Response::Exists(5)]);
         assert!(c.receive(b"h9 OK what\r\n").is_err());
+    }
+
+    #[test]
+    fn what_nobody_asked_for_comes_with_the_next_answer() {
+        // [C-30]: or a VANISHED behind a tagged answer would be lost.
+        let mut c = told("* OK hello\n");
+        let first = c.submit(CommandBody::Noop).unwrap();
+        c.receive(b"h1 OK done\r\n* VANISHED 5\r\n").unwrap();
+        assert!(c.take_answer(first).unwrap().untagged.is_empty() && !c.is_idle());
+        let second = c.submit(CommandBody::Noop).unwrap();
+        c.receive(b"* 4 EXISTS\r\nh2 OK done\r\n").unwrap();
+        let answer = c.take_answer(second).unwrap();
+        assert_eq!(answer.vanished().len(), 1);
+        assert_eq!(answer.untagged.last(), Some(&Response::Exists(4)));
     }
 
     #[test]

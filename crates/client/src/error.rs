@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::place::PlaceError;
+use crate::sasl::SaslError;
 use crate::tls::TlsError;
 use imap::command_encode::EncodeError;
 use imap::response::ResponseCode;
@@ -10,9 +11,19 @@ use std::io;
 
 /// Why a command, or the whole connection, failed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// The server answered NO or BAD. Nothing was done, as far as the server says.
     Refused(Box<Answer>),
+    /// The server refused a token.
+    TokenRefused {
+        /// What it says about the token: JSON with `status` and perhaps `scope` (RFC 7628 §3.2.2).
+        complaint: String,
+        /// The answer to AUTHENTICATE.
+        answer: Box<Answer>,
+    },
+    /// The login came to nothing on this side: above all, the server did not prove that it is the one.
+    Sasl(SaslError),
     /// The server ended the conversation with BYE; commands without an answer may have been done or not.
     Bye(String),
     /// The connection broke; commands without an answer may have been done or not.
@@ -36,7 +47,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<&ResponseCode> {
         match self {
-            Self::Refused(answer) => answer.code.as_ref(),
+            Self::Refused(answer) | Self::TokenRefused { answer, .. } => answer.code.as_ref(),
             _ => None,
         }
     }
@@ -54,6 +65,10 @@ impl fmt::Display for Error {
             Self::Refused(answer) => {
                 write!(f, "the server answered {}: {}", answer.status.as_str(), answer.text)
             }
+            Self::TokenRefused { complaint, answer } => {
+                write!(f, "the server refused the token: {} ({complaint})", answer.text)
+            }
+            Self::Sasl(error) => error.fmt(f),
             Self::Bye(text) => write!(f, "the server said goodbye: {text}"),
             Self::Io(error) => write!(f, "the connection broke: {error}"),
             Self::TimedOut => f.write_str("the server did not answer in time"),
@@ -66,7 +81,24 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sasl(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Encode(error) => Some(error),
+            Self::Tls(error) => Some(error),
+            Self::Place(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<SaslError> for Error {
+    fn from(error: SaslError) -> Self {
+        Self::Sasl(error)
+    }
+}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {

@@ -21,6 +21,9 @@ mod error;
 pub mod mirror;
 mod place;
 pub mod queue;
+pub mod quirks;
+mod record;
+pub mod sasl;
 pub mod store;
 mod tls;
 
@@ -30,5 +33,7 @@ pub use conversation::{Conversation, NewMessage, Ticket};
 pub use error::Error;
 pub use imap;
 pub use place::{Place, PlaceError};
+pub use quirks::{Quirks, Server};
+pub use record::Passage;
 pub use store::{StoreOutcome, StoreRequest, Won};
 pub use tls::{Tls, TlsError};

@@ -16,10 +16,11 @@
 //!
 //! # Invariants
 //! - HIGHESTMODSEQ leaves only as a [`Checkpoint`], which only [`Delta::commit`] gives: what is stored with it is
-//!   what was applied before (C-11).
+//!   what was applied before [C-11].
 //! - It moves at tagged answers only: to what HIGHESTMODSEQ said since the last one, even if that is lower, else to
-//!   the greatest MODSEQ heard (C-12 to C-14).
-//! - VANISHED, EXPUNGE and FETCH are taken on every answer, asked for or not.
+//!   the greatest MODSEQ heard [C-12, C-13, C-14].
+//! - VANISHED, EXPUNGE and FETCH are taken on every answer, asked for or not [C-30]: what else is asked on the
+//!   connection is told to [`Mirror::take`], too.
 //!
 //! # Standards
 //! RFC 7162 §3.2.5 and §6, RFC 4549.
@@ -38,7 +39,9 @@ use imap::number::{ModSeq, ModSeqOrZero, Uid, UidValidity};
 use imap::response::{FlagName, Response};
 use imap::set::UidSet;
 use link::Link;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is known of one message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,6 +103,8 @@ pub enum Reason {
     CountDiffers,
     /// A message number came that stood for no known message.
     NumberUnknown,
+    /// HIGHESTMODSEQ is below the one kept: the server was set back.
+    ModSeqFell,
 }
 
 /// What the server can do.
@@ -133,13 +138,43 @@ pub struct Delta {
     /// Messages that are gone.
     pub gone: UidSet,
     checkpoint: Checkpoint,
+    seal: Seal,
 }
 
 impl Delta {
     /// Says that the delta was applied; what this answers belongs to the state as it is now.
+    ///
+    /// What is dropped instead comes again with the next delta.
     pub fn commit(self) -> Checkpoint {
+        self.seal.0.store(true, Ordering::Release);
         self.checkpoint
     }
+}
+
+/// Tells the mirror that a delta was committed. All seals are equal: they say nothing of what is sealed.
+#[derive(Clone, Debug, Default)]
+struct Seal(Arc<AtomicBool>);
+
+impl Seal {
+    fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl PartialEq for Seal {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Seal {}
+
+/// What the last delta told.
+#[derive(Debug)]
+struct Told {
+    changed: BTreeSet<u32>,
+    anew: bool,
+    seal: Seal,
 }
 
 /// See the module.
@@ -149,7 +184,8 @@ pub struct Mirror {
     checkpoint: Option<Checkpoint>,
     messages: BTreeMap<u32, MessageState>,
     /// What the caller has not been told yet.
-    changed: BTreeMap<u32, Option<MessageState>>,
+    changed: BTreeSet<u32>,
+    told: Option<Told>,
     anew: bool,
     reasons: Vec<Reason>,
     link: Link,
@@ -163,7 +199,8 @@ impl Mirror {
             mailbox: mailbox.to_owned(),
             checkpoint: None,
             messages: BTreeMap::new(),
-            changed: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            told: None,
             anew: false,
             reasons: Vec::new(),
             link: Link::default(),
@@ -207,6 +244,14 @@ impl Mirror {
         self.select()
     }
 
+    /// As [`Mirror::begin`], on a connection where QRESYNC is enabled already: some servers list it only once.
+    pub fn begin_enabled(&mut self) -> Step {
+        self.link = Link::new(Abilities { qresync: true, condstore: true });
+        self.select()
+    }
+
+    /// EXAMINE, which makes the server tell HIGHESTMODSEQ [C-4]; with QRESYNC from what is kept, all of it [C-35], and
+    /// without a mod-sequence that was kept, from nothing [C-10].
     fn select(&mut self) -> Step {
         let way = self.link.way;
         let from = self.checkpoint.and_then(|c| Some((c.uid_validity, c.mod_seq?)));
@@ -225,7 +270,8 @@ impl Mirror {
         }))
     }
 
-    /// Takes an answer, with all that came before it, and says what comes next.
+    /// Takes an answer, with all that came before it, and says what comes next. Answers to other commands than the
+    /// mirror's belong here as well, while it is level.
     pub fn take(&mut self, answer: &Answer) -> Step {
         let optional = self.link.is_enabling();
         self.take_answer(answer);
@@ -241,7 +287,7 @@ impl Mirror {
         self.next()
     }
 
-    /// Everything that the server has, flags and mod-sequences.
+    /// Everything that the server has, flags and mod-sequences; never to `*`, which some take for less [C-25].
     fn ask_everything(&mut self) -> Step {
         self.link.asked_everything();
         let all = UidSet::from_ranges([(1, u32::MAX)]);
@@ -251,6 +297,7 @@ impl Mirror {
     fn ask_fetch(&mut self, uids: &UidSet, changed_since: Option<ModSeq>) -> Step {
         let Some(set) = sequence(uids) else { return self.next() };
         let mut items = vec![FetchItem::Uid, FetchItem::Flags];
+        // [C-2]
         if self.link.way != Way::Plain {
             items.push(FetchItem::ModSeq);
         }
@@ -292,11 +339,6 @@ fn flag_texts(flags: &[FlagName]) -> Vec<String> {
 /// The set of UIDs above this one.
 fn above(uid: u32) -> UidSet {
     UidSet::from_ranges([(uid.saturating_add(1), u32::MAX)])
-}
-
-/// The set as SEARCH found it.
-fn as_set(numbers: &[u32]) -> UidSet {
-    UidSet::from_ranges(numbers.iter().map(|n| (*n, *n)))
 }
 
 #[cfg(test)]

@@ -500,8 +500,9 @@ async fn select(
     connection: &mut Connection,
     mailbox: &str,
 ) -> Outcome<(Footing, UidValidity, bool)> {
+    let quirks = connection.identify().await?;
     let mut numbered = true;
-    if connection.has("QRESYNC") {
+    if connection.has("QRESYNC") && quirks.qresync {
         let answer = connection.ask(CommandBody::Enable(vec!["QRESYNC".into()])).await?;
         let enabled = |response: &Response| match response {
             Response::Enabled(names) => names.iter().any(|n| n.eq_ignore_ascii_case("QRESYNC")),
@@ -509,7 +510,6 @@ async fn select(
         };
         numbered = !answer.untagged.iter().any(enabled);
     }
-    let named = names_highwater(connection).await?;
     let answer = connection.select(mailbox, false).await?;
     let mut footing = Footing::Marked;
     let mut uid_validity = None;
@@ -518,7 +518,7 @@ async fn select(
     for code in answer.codes() {
         match code {
             Code::HighestModSeq(_) => {
-                footing = if named { Footing::Exact } else { Footing::Proven }
+                footing = if quirks.exact_store { Footing::Exact } else { Footing::Proven }
             }
             Code::UidValidity(value) => uid_validity = Some(*value),
             Code::ReadOnly => writable = false,
@@ -536,20 +536,6 @@ async fn select(
         None => Err(Error::Protocol("SELECT told no UIDVALIDITY".into()).into()),
         Some(value) => Ok((footing, value, numbered)),
     }
-}
-
-/// Whether the server says that it is Highwater.
-async fn names_highwater(connection: &mut Connection) -> Outcome<bool> {
-    if !connection.has("ID") {
-        return Ok(false);
-    }
-    let answer = connection.ask(CommandBody::Id(None)).await?;
-    Ok(answer.untagged.iter().any(|response| match response {
-        Response::Id(Some(fields)) => fields.iter().any(|(field, value)| {
-            field.eq_ignore_ascii_case(b"name") && value.as_deref() == Some(b"Highwater")
-        }),
-        _ => false,
-    }))
 }
 
 fn unix_now() -> i64 {

@@ -9,18 +9,23 @@
 //! - What gives no such sign is read back once in the same breath; what still gives none is *unproven*.
 //!
 //! # Standards
-//! RFC 7162 §3.1.3 (UNCHANGEDSINCE, MODIFIED) and §3.1.12 (C-5 … C-9).
+//! RFC 7162 §3.1.3 (UNCHANGEDSINCE, MODIFIED), §3.1.11 and §4.
 
 use crate::answer::{Answer, Fetched};
 use crate::connection::Connection;
 use crate::error::Error;
 use imap::command::{CommandBody, Fetch, FetchItem, Store, StoreAction};
+use imap::encode::Status;
 use imap::flag::Flag;
 use imap::number::{ModSeq, ModSeqOrZero, Uid};
 use imap::response::FlagName;
 use imap::set::{SequenceSet, SetBound, UidSet};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+
+/// How many ranges a set in a command has at most: with the longest numbers some 6600 octets of the 8192 that a line
+/// may have (RFC 7162 §4).
+const RANGES_MAX: usize = 300;
 
 /// What a conditional STORE came to, message by message: the four are disjoint and make up what was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -100,8 +105,13 @@ impl<'a> StoreRequest<'a> {
     }
 
     async fn send(self, action: StoreAction, flags: &[Flag]) -> Result<Answer, Error> {
-        let Some(set) = sequence(&self.uids) else { return Err(nothing()) };
-        self.connection.run(store(set, None, action, flags)).await
+        let body = |set| store(set, None, action, flags);
+        let mut answers = self.connection.ask_in_pieces(&self.uids, body).await?.into_iter();
+        let mut all = answers.next().ok_or_else(nothing)?.1.ok()?;
+        for (_, answer) in answers {
+            all.untagged.extend(answer.ok()?.untagged);
+        }
+        Ok(all)
     }
 }
 
@@ -135,19 +145,55 @@ impl ConditionalStore<'_> {
         if !(connection.has("CONDSTORE") || connection.has("QRESYNC")) {
             return Err(Error::Lacks("CONDSTORE"));
         }
-        let Some(set) = sequence(&uids) else { return Ok(StoreOutcome::default()) };
         let condition = Some(ModSeqOrZero::from(since));
-        let answer = connection.ask(store(set, condition, action, flags)).await?;
-        // NO with MODIFIED, or because some are gone, still tells which were done (RFC 7162 §3.1.3).
-        let some_done = !answer.modified().is_empty() || answer.fetched().next().is_some();
-        let answer = if some_done { answer } else { answer.ok()? };
+        let body = |set| store(set, condition, action, flags);
+        let answers = connection.ask_in_pieces(&uids, body).await?;
         let wanted = Wanted { since, action, flags };
-        let mut outcome = judge(&uids, &wanted, &answer);
-        if let Some(set) = sequence(&outcome.unproven) {
-            let read_back = connection.run(fetch_state(set)).await?;
-            outcome.read_back(&wanted, &read_back);
+        let mut outcome = StoreOutcome::default();
+        for (uids, answer) in answers {
+            // NO with MODIFIED, or because some are gone, still tells which were done (RFC 7162 §3.1.3) [C-17].
+            let tells = !answer.modified().is_empty() || answer.fetched().next().is_some();
+            match answer.status {
+                Status::Ok => outcome.add(judge(&uids, &wanted, &answer)),
+                Status::No if tells => outcome.add(judge(&uids, &wanted, &answer)),
+                // What the pieces before have done is not undone.
+                _ if outcome != StoreOutcome::default() => {
+                    outcome.unproven = outcome.unproven.union(&uids);
+                }
+                _ => drop(answer.ok()?),
+            }
+        }
+        let unproven = outcome.unproven.clone();
+        let mut answers = connection.ask_in_pieces(&unproven, fetch_state).await?.into_iter();
+        // What cannot be read back stays unproven: the write itself was not refused.
+        let all_told = answers.as_slice().iter().all(|(_, answer)| answer.status == Status::Ok);
+        if let Some((_, mut all)) = answers.next().filter(|_| all_told) {
+            all.untagged.extend(answers.flat_map(|(_, answer)| answer.untagged));
+            outcome.read_back(&wanted, &all);
         }
         Ok(outcome)
+    }
+}
+
+impl Connection {
+    /// Asks the same of all messages, in as many commands as keep their lines short [C-31].
+    async fn ask_in_pieces(
+        &mut self,
+        uids: &UidSet,
+        body: impl Fn(SequenceSet) -> CommandBody,
+    ) -> Result<Vec<(UidSet, Answer)>, Error> {
+        let mut asked = Vec::new();
+        for piece in uids.ranges().chunks(RANGES_MAX) {
+            let piece = UidSet::from_ranges(piece.iter().copied());
+            if let Some(set) = sequence(&piece) {
+                asked.push((piece, self.submit(body(set))?));
+            }
+        }
+        let mut answers = Vec::with_capacity(asked.len());
+        for (piece, ticket) in asked {
+            answers.push((piece, self.answer(ticket).await?));
+        }
+        Ok(answers)
     }
 }
 
@@ -163,7 +209,8 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Whether the message is as this write leaves it, and was written after the condition.
+    /// Whether the message is as this write leaves it, and was written after the condition: a MODSEQ alone proves
+    /// nothing [C-18].
     fn is_proven_by(&self, fetched: &Fetched) -> Option<Won> {
         let (flags, mod_seq) = (fetched.flags.as_ref()?, fetched.mod_seq?);
         let has = |flag: &Flag| flags.contains(&FlagName::Flag(flag.clone()));
@@ -185,6 +232,9 @@ impl Wanted<'_> {
 }
 
 /// What the answer to a conditional `UID STORE` proves; pure, for those who pipeline commands themselves.
+///
+/// MODIFIED is believed whatever the flags are [C-15]; of the others those have won of which the server says so, not
+/// all that MODIFIED leaves out [C-34].
 pub fn judge(uids: &UidSet, wanted: &Wanted<'_>, answer: &Answer) -> StoreOutcome {
     let modified = answer.modified().intersection(uids);
     let vanished = answer.vanished().intersection(uids).difference(&modified);
@@ -203,6 +253,14 @@ pub fn judge(uids: &UidSet, wanted: &Wanted<'_>, answer: &Answer) -> StoreOutcom
 }
 
 impl StoreOutcome {
+    /// Adds what another command about other messages came to.
+    fn add(&mut self, other: Self) {
+        self.won.extend(other.won);
+        self.lost = self.lost.union(&other.lost);
+        self.vanished = self.vanished.union(&other.vanished);
+        self.unproven = self.unproven.union(&other.unproven);
+    }
+
     /// Sorts what is unproven by what a FETCH of it says: what is not told any more has vanished, what is otherwise
     /// than wanted was lost.
     pub fn read_back(&mut self, wanted: &Wanted<'_>, answer: &Answer) {
@@ -294,7 +352,7 @@ mod tests {
 
     #[test]
     fn only_a_later_fetch_with_what_was_wanted_proves_anything() {
-        // C-7, C-9
+        // [C-15, C-17, C-18, C-34]: MODIFIED alone tells who lost, and a higher MODSEQ alone nothing.
         let flags = [flag("$mine")];
         let wanted =
             Wanted { since: ModSeq::new(10).unwrap(), action: StoreAction::Add, flags: &flags };

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what the exit codes mean.
 
 mod acl;
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod import;
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     Import(import::Import),
     /// Write an account's mail into mbox files or a Maildir.
     Export(export::Export),
+    /// Prove whether an IMAP server's conditional STORE has one winner.
+    Doctor(doctor::Doctor),
 }
 
 /// Where the store is.

@@ -6,7 +6,7 @@
 //! # Invariants
 //! - No input panics; nesting, memory and work are bounded by the limits.
 //! - What other servers are known to write is read: codes without text, codes and items that nobody knows, items in
-//!   any order, mod-sequences beyond 63 bits (C-18 to C-22), which count as unknown.
+//!   any order, mod-sequences beyond 63 bits [C-19, C-20, C-21, C-22], which count as unknown.
 //! - Everything that [`crate::encode`] writes is read as what was meant.
 //!
 //! # Standards

@@ -22,6 +22,8 @@ mod client;
 mod clock;
 #[path = "simulation/oracle.rs"]
 mod oracle;
+#[path = "simulation/watcher.rs"]
+mod watcher;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -12,10 +12,14 @@ impl Mirror {
     /// What ends the connection; [`Error::Protocol`] when the server refuses or contradicts itself.
     pub async fn sync(&mut self, connection: &mut Connection) -> Result<Delta, Error> {
         let abilities = Abilities {
-            qresync: connection.has("QRESYNC"),
+            qresync: connection.has("QRESYNC") && connection.quirks().qresync,
             condstore: connection.has("CONDSTORE"),
         };
-        let step = self.begin(abilities);
+        let step = if connection.is_enabled("QRESYNC") {
+            self.begin_enabled()
+        } else {
+            self.begin(abilities)
+        };
         self.follow(step, connection).await
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Abilities, Way};
 use imap::number::{ModSeq, UidValidity};
+use std::collections::BTreeSet;
 
 /// Where catching up has got to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -30,8 +31,8 @@ pub(super) struct Link {
     pub(super) phase: Phase,
     pub(super) uid_validity: Option<UidValidity>,
     pub(super) exists: u32,
-    /// The UID of each message number, 0 for those not known yet; `None` until the mirror was level once.
-    pub(super) numbers: Option<Vec<u32>>,
+    /// The UID of each message number, 0 for those not known yet.
+    pub(super) numbers: Vec<u32>,
     /// HIGHESTMODSEQ was told since the last tagged answer.
     pub(super) told: Option<ModSeq>,
     /// The greatest MODSEQ since the last tagged answer.
@@ -39,14 +40,16 @@ pub(super) struct Link {
     /// HIGHESTMODSEQ as RFC 7162 §6 computes it.
     pub(super) computed: Option<ModSeq>,
     pub(super) no_mod_seqs: bool,
+    /// HIGHESTMODSEQ 0 was told: no mod-sequence has been given yet, or none ever will [C-21].
+    pub(super) zero: bool,
     /// A message number came that could not be placed.
     pub(super) unsure: bool,
     /// How often everything was asked for since the mirror was level.
     pub(super) everything: u32,
-    /// EXISTS when arrivals were asked for last.
-    pub(super) exists_asked: u32,
-    /// The UIDs that the answer at hand has named.
-    pub(super) named: Vec<u32>,
+    /// Messages have arrived since arrivals were asked for last.
+    pub(super) grew: bool,
+    /// The UIDs that the answer at hand has named and not taken back.
+    pub(super) named: BTreeSet<u32>,
 }
 
 impl Default for Link {
@@ -57,6 +60,7 @@ impl Default for Link {
 
 impl Link {
     pub(super) fn new(abilities: Abilities) -> Self {
+        // [C-3]
         let way = match (abilities.qresync, abilities.condstore) {
             (true, _) => Way::QResync,
             (false, true) => Way::CondStore,
@@ -67,15 +71,16 @@ impl Link {
             phase: Phase::Enabling,
             uid_validity: None,
             exists: 0,
-            numbers: None,
+            numbers: Vec::new(),
             told: None,
             heard: None,
             computed: None,
             no_mod_seqs: false,
+            zero: false,
             unsure: false,
             everything: 0,
-            exists_asked: 0,
-            named: Vec::new(),
+            grew: false,
+            named: BTreeSet::new(),
         }
     }
 
@@ -90,9 +95,19 @@ impl Link {
     pub(super) fn asked_everything(&mut self) {
         self.phase = Phase::Everything;
         self.everything += 1;
-        self.exists_asked = self.exists;
+        self.grew = false;
         self.unsure = false;
         self.named.clear();
+    }
+
+    /// The mailbox is known as it is, with these messages.
+    pub(super) fn level(&mut self, uids: impl Iterator<Item = u32>) {
+        if self.phase != Phase::Level {
+            // As many as there are: numbers are the order of UIDs.
+            self.numbers = uids.collect();
+        }
+        self.phase = Phase::Level;
+        self.everything = 0;
     }
 
     pub(super) fn asked_uids(&mut self) {
@@ -101,7 +116,7 @@ impl Link {
         self.named.clear();
     }
 
-    /// At a tagged answer HIGHESTMODSEQ moves (C-14).
+    /// At a tagged answer HIGHESTMODSEQ moves [C-12, C-13, C-14].
     pub(super) fn settle(&mut self) {
         let told = self.told.take();
         let heard = self.heard.take();
@@ -111,78 +126,74 @@ impl Link {
         };
     }
 
-    /// The message with this number is gone.
+    /// The message with this number is gone; answers its UID if that is known.
     pub(super) fn expunge(&mut self, number: u32) -> Option<u32> {
         self.exists = self.exists.saturating_sub(1);
         let at = usize::try_from(number.checked_sub(1)?).ok()?;
-        let numbers = self.numbers.as_mut().filter(|numbers| at < numbers.len());
-        match numbers.map(|numbers| numbers.remove(at)) {
-            Some(uid) if uid != 0 => Some(uid),
-            // A message that was announced and never named: there is nothing to forget.
-            Some(_) => None,
-            None => {
-                self.unsure = true;
-                None
-            }
+        if at >= self.numbers.len() {
+            self.unsure = true;
+            return None;
         }
+        // One that was never named leaves a difference to EXISTS, if it was known from before.
+        Some(self.numbers.remove(at)).filter(|uid| *uid != 0)
     }
 
-    /// The message with this UID is gone; VANISHED counts it in EXISTS unless it is EARLIER.
-    pub(super) fn vanish(&mut self, uid: u32, earlier: bool) {
-        let numbered = self.numbers.as_mut().and_then(|numbers| {
-            let at = numbers.iter().position(|known| *known == uid)?;
-            Some(numbers.remove(at))
-        });
-        if !earlier && (numbered.is_some() || self.numbers.is_none()) {
-            self.exists = self.exists.saturating_sub(1);
+    /// The message with this UID is gone: later numbers move [C-27].
+    pub(super) fn vanish(&mut self, uid: u32) {
+        if let Some(at) = self.place(uid) {
+            self.numbers.remove(at);
+        } else {
+            self.remove_unnamed();
         }
+        self.exists = self.exists.saturating_sub(1);
     }
 
-    /// Messages that were announced and never named are gone: that many UIDs of a VANISHED are unknown.
+    /// Where the UID stands; the known ones rise.
+    fn place(&self, uid: u32) -> Option<usize> {
+        let at = self.numbers.partition_point(|known| *known != 0 && *known < uid);
+        let there = |at: &usize| self.numbers.get(*at) == Some(&uid);
+        Some(at).filter(there).or_else(|| self.numbers.iter().position(|known| *known == uid))
+    }
+
+    fn remove_unnamed(&mut self) -> bool {
+        let at = self.numbers.iter().rposition(|uid| *uid == 0);
+        at.map(|at| self.numbers.remove(at)).is_some()
+    }
+
+    /// Messages that were announced and never named are gone: that many UIDs of a VANISHED are unknown [C-27].
     pub(super) fn vanish_unnamed(&mut self, count: u64) {
-        let unnamed = match &self.numbers {
-            Some(numbers) => numbers.iter().filter(|uid| **uid == 0).count() as u64,
-            None => u64::from(self.exists),
-        };
-        let count = u32::try_from(count.min(unnamed)).unwrap_or(u32::MAX);
-        self.exists = self.exists.saturating_sub(count);
-        for _ in 0..count {
-            let numbers = self.numbers.as_mut();
-            let last = numbers.and_then(|n| Some((n.iter().rposition(|uid| *uid == 0)?, n)));
-            if let Some((at, numbers)) = last {
-                numbers.remove(at);
+        for _ in 0..count.min(u64::from(self.exists)) {
+            if !self.remove_unnamed() {
+                return;
             }
+            self.exists -= 1;
         }
     }
 
     /// EXISTS.
     pub(super) fn grow(&mut self, exists: u32) {
         self.exists = exists;
-        if let Some(numbers) = &mut self.numbers {
-            let count = usize::try_from(exists).unwrap_or(usize::MAX);
-            if count < numbers.len() {
-                // EXISTS never shrinks a mailbox (RFC 3501 §7.3.1).
-                self.unsure = true;
-            } else {
-                numbers.resize(count, 0);
-            }
+        let count = usize::try_from(exists).unwrap_or(usize::MAX);
+        if count < self.numbers.len() {
+            // EXISTS never shrinks a mailbox (RFC 3501 §7.3.1).
+            self.unsure = true;
         }
+        self.grew |= count > self.numbers.len();
+        self.numbers.resize(count, 0);
     }
 
     /// A FETCH response names this UID for this number.
     pub(super) fn name(&mut self, number: u32, uid: u32) {
         let at = number.checked_sub(1).and_then(|at| usize::try_from(at).ok());
-        let slot = self.numbers.as_mut().zip(at).and_then(|(numbers, at)| numbers.get_mut(at));
-        match slot {
+        match at.and_then(|at| self.numbers.get_mut(at)) {
             Some(slot) if *slot == 0 || *slot == uid => *slot = uid,
-            Some(_) => self.unsure = true,
-            None => {}
+            _ => self.unsure = true,
         }
     }
 
     /// The UID of a number.
     pub(super) fn uid_of(&self, number: u32) -> Option<u32> {
         let at = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.numbers.as_ref()?.get(at).copied().filter(|uid| *uid != 0)
+        self.numbers.get(at).copied().filter(|uid| *uid != 0)
     }
 }

@@ -1,18 +1,27 @@
 //! What a mirror makes of each response, and what it asks for next.
 
-use super::link::Phase;
+use super::link::{Link, Phase};
 use super::{
-    Checkpoint, Delta, MessageState, Mirror, Reason, Step, Way, above, as_set, flag_texts,
+    Checkpoint, Delta, MessageState, Mirror, Reason, Seal, Step, Told, Way, above, flag_texts,
 };
 use crate::answer::{Answer, fetched};
 use imap::encode::{Code, Status};
 use imap::number::{ModSeq, Uid};
 use imap::response::{FetchData, Response, ResponseCode};
 use imap::set::UidSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Mirror {
     pub(super) fn take_answer(&mut self, answer: &Answer) {
-        answer.untagged.iter().for_each(|response| self.take_response(response));
+        // What came before CLOSED was about the mailbox before [C-29].
+        let closed = |response: &Response| {
+            let known = ResponseCode::Known(Code::Closed);
+            matches!(response, Response::Status { code: Some(code), .. } if *code == known)
+        };
+        let selecting = self.link.phase == Phase::Selecting;
+        let own = answer.untagged.iter().rposition(closed).filter(|_| selecting);
+        let own = answer.untagged.get(own.map_or(0, |at| at + 1)..).unwrap_or_default();
+        own.iter().for_each(|response| self.take_response(response));
         if let Some(ResponseCode::Known(code)) = &answer.code {
             self.take_code(code);
         }
@@ -27,7 +36,11 @@ impl Mirror {
     pub(super) fn take_response(&mut self, response: &Response) {
         match response {
             Response::Status { code: Some(ResponseCode::Known(code)), .. } => self.take_code(code),
+            Response::Status { code: Some(ResponseCode::Other { name, arguments }), .. } => {
+                self.link.zero |= name == "HIGHESTMODSEQ" && arguments.trim_ascii() == b"0";
+            }
             Response::Exists(count) => self.link.grow(*count),
+            // After ENABLE QRESYNC, too [C-28].
             Response::Expunge(number) => {
                 if let Some(uid) = self.link.expunge(number.value()) {
                     self.forget(uid);
@@ -44,13 +57,11 @@ impl Mirror {
             Code::HighestModSeq(value) => self.link.told = Some(*value),
             Code::NoModSeq => self.link.no_mod_seqs = true,
             Code::UidValidity(value) => self.link.uid_validity = Some(*value),
-            // What came before it was about the mailbox before (RFC 7162 §3.2.11).
-            Code::Closed => self.link.numbers = None,
             _ => {}
         }
     }
 
-    /// Only what is known is looked at, never how wide the ranges are.
+    /// Only what is known is looked at, never how wide the ranges are; EARLIER moves no number [C-26].
     fn take_vanished(&mut self, earlier: bool, uids: &UidSet) {
         let known: Vec<u32> = uids
             .ranges()
@@ -59,11 +70,9 @@ impl Mirror {
             .collect();
         if !earlier {
             self.link.vanish_unnamed(uids.len().saturating_sub(known.len() as u64));
+            known.iter().for_each(|uid| self.link.vanish(*uid));
         }
-        for uid in known {
-            self.link.vanish(uid, earlier);
-            self.forget(uid);
-        }
+        known.into_iter().for_each(|uid| self.forget(uid));
     }
 
     fn take_fetch(&mut self, number: u32, items: &[FetchData]) {
@@ -85,27 +94,31 @@ impl Mirror {
             self.link.unsure |= flags.is_some();
             return;
         };
-        self.link.named.push(uid);
+        if self.link.phase == Phase::Everything {
+            self.link.named.insert(uid);
+        }
         let before = self.messages.get(&uid);
         let flags = flags.or_else(|| before.map(|state| state.flags.clone()));
         let mod_seq = mod_seq.or_else(|| before.and_then(|state| state.mod_seq));
         let Some(flags) = flags else { return };
         let state = MessageState { flags, mod_seq };
         if before != Some(&state) {
-            self.changed.insert(uid, Some(state.clone()));
+            self.changed.insert(uid);
             self.messages.insert(uid, state);
         }
     }
 
     fn forget(&mut self, uid: u32) {
         if self.messages.remove(&uid).is_some() {
-            self.changed.insert(uid, None);
+            self.changed.insert(uid);
         }
+        self.link.named.remove(&uid);
     }
 
     /// What an OK means for what was asked.
     fn finish_phase(&mut self, answer: &Answer) {
         match self.link.phase {
+            // Only what ENABLED lists is used [C-1].
             Phase::Enabling => {
                 let enabled = answer.untagged.iter().any(|response| match response {
                     Response::Enabled(names) => {
@@ -118,14 +131,16 @@ impl Mirror {
                 }
             }
             Phase::Selecting => self.selected(),
-            Phase::Everything => self.keep_only(&self.named_set()),
-            Phase::Uids => self.keep_only(&as_set(&answer.found())),
+            Phase::Everything => {
+                let named = std::mem::take(&mut self.link.named);
+                self.keep_only(|uid| named.contains(&uid));
+            }
+            Phase::Uids => {
+                let found: BTreeSet<u32> = answer.found().into_iter().collect();
+                self.keep_only(|uid| found.contains(&uid));
+            }
             Phase::Changes | Phase::Arrivals | Phase::Level => {}
         }
-    }
-
-    fn named_set(&self) -> UidSet {
-        as_set(&self.link.named)
     }
 
     fn fall_back(&mut self, reason: Reason) {
@@ -137,25 +152,31 @@ impl Mirror {
     }
 
     fn selected(&mut self) {
-        if self.link.way != Way::Plain && (self.link.no_mod_seqs || self.link.computed.is_none()) {
+        let Link { way, no_mod_seqs, computed, uid_validity, .. } = self.link;
+        // On an empty mailbox 0 is what no message has had yet [C-21].
+        let without = computed.is_none() && !(self.link.zero && self.link.exists == 0);
+        if way != Way::Plain && (no_mod_seqs || without) {
+            // [C-9]
             self.fall_back(Reason::NoModSeqs);
         }
-        let known = self.checkpoint.map(|checkpoint| checkpoint.uid_validity);
-        if known.is_some() && known != self.link.uid_validity {
+        let Some(kept) = self.checkpoint else { return };
+        if Some(kept.uid_validity) != uid_validity {
+            // [C-5, C-6]
             self.reasons.push(Reason::UidValidityChanged);
             self.messages.clear();
             self.changed.clear();
-            (self.checkpoint, self.anew) = (None, true);
+            (self.checkpoint, self.told, self.anew) = (None, None, true);
+        } else if self.link.way != Way::Plain && computed < kept.mod_seq {
+            // [C-36]
+            self.reasons.push(Reason::ModSeqFell);
+            self.checkpoint = Some(Checkpoint { mod_seq: None, ..kept });
         }
     }
 
-    /// Forgets what is not in the set.
-    fn keep_only(&mut self, there: &UidSet) {
-        let gone = self.messages.keys().copied().filter(|uid| !there.contains(*uid));
-        let gone: Vec<u32> = gone.collect();
+    /// Forgets what is not there.
+    fn keep_only(&mut self, there: impl Fn(u32) -> bool) {
+        let gone: Vec<u32> = self.messages.keys().copied().filter(|uid| !there(*uid)).collect();
         gone.into_iter().for_each(|uid| self.forget(uid));
-        // Message numbers are the order of UIDs, once all are known.
-        self.link.numbers = None;
     }
 
     /// What comes next.
@@ -167,7 +188,7 @@ impl Mirror {
         }
     }
 
-    /// What SELECT itself has not told.
+    /// What SELECT itself has not told [C-8].
     fn after_select(&mut self) -> Step {
         let since = self.checkpoint.and_then(|checkpoint| checkpoint.mod_seq);
         match (self.link.way, since) {
@@ -175,7 +196,7 @@ impl Mirror {
             (Way::QResync, Some(_)) => self.check(),
             (Way::CondStore, Some(since)) => {
                 self.link.phase = Phase::Changes;
-                // Nothing has changed: there is nothing to ask for.
+                // Nothing has changed: there is nothing to ask for [C-7].
                 if self.link.computed <= Some(since) {
                     return self.check();
                 }
@@ -194,10 +215,10 @@ impl Mirror {
         if count == exists {
             return self.level();
         }
-        if count < exists && exists > self.link.exists_asked {
+        if count < exists && self.link.grew {
             let last = self.messages.last_key_value().map_or(0, |(uid, _)| *uid);
             self.link.phase = Phase::Arrivals;
-            self.link.exists_asked = exists;
+            self.link.grew = false;
             return self.ask_fetch(&above(last), None);
         }
         // Without QRESYNC this is how it is learnt what is gone; with it, it should not happen.
@@ -222,27 +243,29 @@ impl Mirror {
         let Some(uid_validity) = self.link.uid_validity else {
             return Step::Stuck("SELECT told no UIDVALIDITY".into());
         };
-        self.link.phase = Phase::Level;
-        self.link.everything = 0;
-        if self.link.numbers.is_none() {
-            self.link.numbers = Some(self.messages.keys().copied().collect());
-        }
+        self.link.level(self.messages.keys().copied());
         let mod_seq: Option<ModSeq> = self.link.computed.filter(|_| self.link.way != Way::Plain);
         let checkpoint = Checkpoint { uid_validity, mod_seq };
         self.checkpoint = Some(checkpoint);
-        let mut delta = Delta {
+        // What was told and not committed is told again [C-11].
+        if let Some(told) = self.told.take().filter(|told| !told.seal.is_broken()) {
+            self.changed.extend(told.changed);
+            self.anew |= told.anew;
+        }
+        let told = Told {
+            changed: std::mem::take(&mut self.changed),
             anew: std::mem::take(&mut self.anew),
-            changed: std::collections::BTreeMap::new(),
-            gone: UidSet::new(),
-            checkpoint,
+            seal: Seal::default(),
         };
-        for (uid, state) in std::mem::take(&mut self.changed) {
-            match (Uid::new(uid), state) {
-                (Some(uid), Some(state)) => drop(delta.changed.insert(uid, state)),
-                (_, None) => delta.gone.push(uid),
-                (None, Some(_)) => {}
+        let (mut changed, mut gone) = (BTreeMap::new(), UidSet::new());
+        for uid in told.changed.iter().copied().filter_map(Uid::new) {
+            match self.messages.get(&uid.value()) {
+                Some(state) => drop(changed.insert(uid, state.clone())),
+                None => gone.push(uid.value()),
             }
         }
+        let delta = Delta { anew: told.anew, changed, gone, checkpoint, seal: told.seal.clone() };
+        self.told = Some(told);
         Step::Level(delta)
     }
 }

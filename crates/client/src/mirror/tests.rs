@@ -67,7 +67,7 @@ fn rows(rows: &[(u32, &str)]) -> Vec<(u32, String)> {
 
 #[test]
 fn qresync_takes_one_command_and_the_checkpoint_follows() {
-    // C-11, C-14
+    // [C-1, C-3, C-11, C-14, C-35]
     let played = Played::new(known(30), QRESYNC)
         .say("* ENABLED QRESYNC\nTAG OK\n")
         .say(
@@ -86,6 +86,7 @@ fn qresync_takes_one_command_and_the_checkpoint_follows() {
 
 #[test]
 fn condstore_learns_what_is_gone_by_comparing() {
+    // [C-3, C-4, C-8, C-25]
     let played = Played::new(known(30), CONDSTORE)
         .say("* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 44] x\nTAG OK done\n")
         .say("* 3 FETCH (UID 7 FLAGS () MODSEQ (44))\nTAG OK done\n")
@@ -100,6 +101,7 @@ fn condstore_learns_what_is_gone_by_comparing() {
 
 #[test]
 fn nothing_changed_is_one_command() {
+    // [C-7]
     let said = "* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 30] x\nTAG OK done\n";
     let (_, delta, sent) = Played::new(known(30), CONDSTORE).say(said).level();
     assert_eq!((sent.len(), delta.changed.len(), delta.gone.is_empty()), (1, 0, true));
@@ -107,6 +109,7 @@ fn nothing_changed_is_one_command() {
 
 #[test]
 fn another_uidvalidity_voids_everything() {
+    // [C-5, C-6]
     let played = Played::new(known(30), CONDSTORE)
         .say("* 1 EXISTS\n* OK [UIDVALIDITY 10] x\n* OK [HIGHESTMODSEQ 3] x\nTAG OK done\n")
         .say("* 1 FETCH (UID 1 FLAGS (a) MODSEQ (2))\nTAG OK done\n");
@@ -119,7 +122,7 @@ fn another_uidvalidity_voids_everything() {
 
 #[test]
 fn servers_without_mod_sequences_are_asked_for_everything() {
-    // Purelymail answers HIGHESTMODSEQ 0; others say NOMODSEQ; a third ENABLEs nothing.
+    // [C-1, C-2, C-9]: Purelymail answers HIGHESTMODSEQ 0; others say NOMODSEQ; a third ENABLEs nothing.
     for (abilities, select) in [
         (CONDSTORE, "* OK [HIGHESTMODSEQ 0] x\n"),
         (CONDSTORE, "* OK [NOMODSEQ] x\n"),
@@ -142,26 +145,23 @@ fn servers_without_mod_sequences_are_asked_for_everything() {
 
 #[test]
 fn what_others_do_is_followed_and_numbers_with_it() {
-    let (mut mirror, delta, _) = Played::new(known(30), QRESYNC)
-        .say("* ENABLED QRESYNC\nTAG OK\n")
-        .say("* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 30] x\nTAG OK done\n")
-        .level();
-    let _ = delta.commit();
-    let heard = |mirror: &mut Mirror, lines: &str| {
-        let mut conversation = Conversation::default();
-        conversation.receive(b"* OK hello\r\n").unwrap();
-        conversation.receive(lines.replace('\n', "\r\n").as_bytes()).unwrap();
-        mirror.hear(&conversation.take_untagged())
-    };
+    let mut mirror = level_at_30();
     let step = heard(&mut mirror, "* 2 EXPUNGE\n* 2 FETCH (FLAGS (k) MODSEQ (33))\n");
     let Step::Level(delta) = step else { panic!("{step:?}") };
     assert_eq!((delta.gone.len(), delta.changed.len()), (1, 1));
     assert_eq!(delta.commit().mod_seq(), ModSeq::new(30), "it moves at tagged answers only");
     assert_eq!(shown(&mirror), rows(&[(1, ""), (5, "k")]));
     let step = heard(&mut mirror, "* 3 EXISTS\n* OK [HIGHESTMODSEQ 31] x\n");
-    let Step::Ask(body) = step else { panic!("{step:?}") };
-    let played = Played { step: Step::Ask(body), ..Played::new(mirror, QRESYNC) };
-    assert!(matches!(&played.step, Step::Ask(CommandBody::Fetch(_))));
+    // [C-12, C-13, C-14]: what was told counts, even below what was heard; else what was heard.
+    let played = Played { mirror, step, ..Played::new(Mirror::new("x"), QRESYNC) };
+    let played = played.say("* 3 FETCH (UID 8 FLAGS () MODSEQ (31))\nTAG OK\n");
+    let (mirror, delta, _) = played.level();
+    assert_eq!(delta.commit().mod_seq(), ModSeq::new(31));
+    let said = "* 1 FETCH (FLAGS (z) MODSEQ (35))\nTAG OK done\n";
+    let step = Step::Ask(CommandBody::Noop);
+    let (_, delta, _) =
+        Played { mirror, step, ..Played::new(Mirror::new("x"), QRESYNC) }.say(said).level();
+    assert_eq!(delta.commit().mod_seq(), ModSeq::new(35));
 }
 
 #[test]
@@ -186,11 +186,8 @@ fn a_server_that_forgets_to_tell_an_expunge_is_found_out() {
 
 #[test]
 fn a_message_that_vanishes_before_it_was_named_is_counted() {
-    let (mut mirror, delta, _) = Played::new(known(30), QRESYNC)
-        .say("* ENABLED QRESYNC\nTAG OK\n")
-        .say("* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 30] x\nTAG OK done\n")
-        .level();
-    let _ = delta.commit();
+    // [C-27, C-28]
+    let mut mirror = level_at_30();
     let mut conversation = Conversation::default();
     conversation.receive(b"* OK hello\r\n* 5 EXISTS\r\n* VANISHED 1,8:9\r\n").unwrap();
     let step = mirror.hear(&conversation.take_untagged());
@@ -200,4 +197,120 @@ fn a_message_that_vanishes_before_it_was_named_is_counted() {
     conversation.receive(b"* 2 EXPUNGE\r\n").unwrap();
     let Step::Level(_) = mirror.hear(&conversation.take_untagged()) else { panic!() };
     assert_eq!(shown(&mirror), rows(&[(2, "\\Seen")]));
+}
+
+/// Level at three messages and HIGHESTMODSEQ 30, by QRESYNC.
+fn level_at_30() -> Mirror {
+    let (mirror, delta, _) = Played::new(known(30), QRESYNC)
+        .say("* ENABLED QRESYNC\nTAG OK\n")
+        .say("* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 30] x\nTAG OK done\n")
+        .level();
+    let _ = delta.commit();
+    mirror
+}
+
+fn heard(mirror: &mut Mirror, lines: &str) -> Step {
+    let mut conversation = Conversation::default();
+    conversation.receive(b"* OK hello\r\n").unwrap();
+    conversation.receive(lines.replace('\n', "\r\n").as_bytes()).unwrap();
+    mirror.hear(&conversation.take_untagged())
+}
+
+#[test]
+fn a_server_that_was_restored_is_asked_for_everything() {
+    // [C-36]
+    let select = "* 2 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 12] x\nTAG OK done\n";
+    let fetch = "* 1 FETCH (UID 1 FLAGS (back) MODSEQ (10))\n\
+                 * 2 FETCH (UID 2 FLAGS () MODSEQ (12))\nTAG OK done\n";
+    let by_condstore = Played::new(known(30), CONDSTORE).say(select).say(fetch);
+    let by_qresync =
+        Played::new(known(30), QRESYNC).say("* ENABLED QRESYNC\nTAG OK\n").say(select).say(fetch);
+    for played in [by_condstore, by_qresync] {
+        let (mirror, delta, sent) = played.level();
+        assert_eq!(sent.last().unwrap(), "UID FETCH 1:4294967295 (UID FLAGS MODSEQ)");
+        assert_eq!(mirror.reasons(), [Reason::ModSeqFell]);
+        assert_eq!(shown(&mirror), rows(&[(1, "back"), (2, "")]));
+        assert_eq!((delta.anew, delta.gone.len()), (false, 1));
+        assert_eq!(delta.commit().mod_seq(), ModSeq::new(12));
+    }
+}
+
+#[test]
+fn what_comes_before_closed_is_about_the_mailbox_before() {
+    // [C-29]
+    let played = Played::new(known(30), QRESYNC).say("* ENABLED QRESYNC\nTAG OK\n").say(
+        "* VANISHED 2\n* 1 FETCH (UID 1 FLAGS (other) MODSEQ (99))\n* 7 EXISTS\n* OK [CLOSED]\n\
+         * 3 EXISTS\n* OK [UIDVALIDITY 9]\n* OK [HIGHESTMODSEQ 30]\nTAG OK done\n",
+    );
+    let (mirror, delta, _) = played.level();
+    assert_eq!(shown(&mirror), rows(&[(1, ""), (2, "\\Seen"), (5, "")]));
+    assert!(delta.changed.is_empty() && mirror.reasons().is_empty());
+    assert_eq!(delta.commit().mod_seq(), ModSeq::new(30));
+}
+
+#[test]
+fn earlier_moves_no_number() {
+    // [C-26]
+    let mut mirror = level_at_30();
+    let step = heard(&mut mirror, "* VANISHED (EARLIER) 3:4,6:9\n* 3 FETCH (FLAGS (k))\n");
+    let Step::Level(delta) = step else { panic!("{step:?}") };
+    assert_eq!((delta.changed.len(), delta.gone.is_empty()), (1, true));
+    assert_eq!(shown(&mirror), rows(&[(1, ""), (2, "\\Seen"), (5, "k")]));
+    // Of a message that is there it is wrong: the count says so.
+    let step = heard(&mut mirror, "* VANISHED (EARLIER) 1\n* 2 FETCH (FLAGS (k))\n");
+    assert!(matches!(step, Step::Ask(CommandBody::Fetch(_))), "{step:?}");
+    assert_eq!(shown(&mirror), rows(&[(2, "k"), (5, "k")]));
+}
+
+#[test]
+fn an_empty_mailbox_that_has_no_mod_sequence_yet_is_still_one_that_has_them() {
+    // [C-10, C-21]: Purelymail answers 0 there.
+    let select = "* 0 EXISTS\n* OK [UIDVALIDITY 9]\n* OK [HIGHESTMODSEQ 0]\nTAG OK done\n";
+    let played = Played::new(Mirror::new("INBOX"), CONDSTORE).say(select).say("TAG OK\n");
+    let (mut mirror, delta, sent) = played.level();
+    assert_eq!(sent, ["EXAMINE INBOX (CONDSTORE)", "UID FETCH 1:4294967295 (UID FLAGS MODSEQ)"]);
+    assert_eq!((mirror.way(), delta.commit().mod_seq()), (Way::CondStore, None));
+    let Step::Ask(body) = heard(&mut mirror, "* 1 EXISTS\n") else { panic!() };
+    let step = Step::Ask(body);
+    let played = Played { step, ..Played::new(Mirror::new("x"), CONDSTORE) };
+    let played = Played { mirror, ..played };
+    let (_, delta, sent) = played.say("* 1 FETCH (UID 1 FLAGS () MODSEQ (7))\nTAG OK\n").level();
+    assert_eq!(sent, ["UID FETCH 1:4294967295 (UID FLAGS MODSEQ)"]);
+    assert_eq!(delta.commit().mod_seq(), ModSeq::new(7));
+}
+
+#[test]
+fn arrivals_behind_expunges_are_asked_for_alone() {
+    let level = || {
+        let select = "* 3 EXISTS\n* OK [UIDVALIDITY 9]\n* OK [HIGHESTMODSEQ 9]\nTAG OK done\n";
+        let fetch = "* 1 FETCH (UID 1 FLAGS () MODSEQ (1))\n* 2 FETCH (UID 2 FLAGS () MODSEQ (1))\n\
+                     * 3 FETCH (UID 5 FLAGS () MODSEQ (9))\nTAG OK done\n";
+        Played::new(Mirror::new("INBOX"), CONDSTORE).say(select).say(fetch).level().0
+    };
+    let asked_above_5 = |step: Step| {
+        let Step::Ask(CommandBody::Fetch(fetch)) = step else { panic!("{step:?}") };
+        assert_eq!(fetch.set, sequence(&above(5)).unwrap());
+    };
+    let mut mirror = level();
+    asked_above_5(heard(&mut mirror, "* 2 EXPUNGE\n* 1 EXPUNGE\n* 2 EXISTS\n"));
+    let mut mirror = level();
+    assert!(matches!(heard(&mut mirror, "* 1 EXPUNGE\n"), Step::Level(_)));
+    asked_above_5(heard(&mut mirror, "* 3 EXISTS\n"));
+}
+
+#[test]
+fn what_was_told_and_not_committed_is_told_again() {
+    // [C-11]
+    let mut mirror = level_at_30();
+    let Step::Level(lost) = heard(&mut mirror, "* VANISHED 1\n* 2 FETCH (FLAGS (k))\n") else {
+        panic!()
+    };
+    drop(lost);
+    let Step::Level(delta) = heard(&mut mirror, "* 1 FETCH (FLAGS (l))\n") else { panic!() };
+    assert_eq!(delta.gone, UidSet::one(Uid::new(1).unwrap()));
+    assert_eq!(delta.changed.keys().map(|uid| uid.value()).collect::<Vec<_>>(), [2, 5]);
+    let _ = delta.commit();
+    let Step::Level(delta) = heard(&mut mirror, "* 1 FETCH (FLAGS (m))\n") else { panic!() };
+    assert_eq!((delta.changed.len(), delta.gone.is_empty()), (1, true));
+    assert!(mirror.link.named.is_empty(), "nothing is gathered that nobody asks for");
 }

@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod client;
 mod ends;
 mod imap;
 mod lmtp;

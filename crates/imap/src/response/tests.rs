@@ -125,7 +125,7 @@ fn the_rfcs_own_examples() {
 
 #[test]
 fn codes_stand_without_text_and_unknown_ones_are_kept() {
-    // C-21, C-22.
+    // [C-21, C-22]
     assert_eq!(known("* OK [HIGHESTMODSEQ 5]"), Code::HighestModSeq(mod_sequence(5)));
     assert_eq!(known("* OK [CLOSED]"), Code::Closed);
     assert_eq!(known("* ok [closed] x"), Code::Closed);
@@ -150,7 +150,7 @@ fn codes_stand_without_text_and_unknown_ones_are_kept() {
 
 #[test]
 fn items_come_in_any_order_and_strange_numbers_are_unknown() {
-    // C-19, C-20.
+    // [C-19, C-20]
     let Response::Fetch { items, .. } = read(
         "* 3 FETCH (FLAGS (\\Foo $x \\Recent \\*) X-GM-MSGID 12 MODSEQ (18446744073709551615) \
          BINARY.SIZE[1.2] 7 BODY[HEADER.FIELDS (From \"T o\")]<5> NIL MODSEQ (0) UID 0 X (a (b) \"c\") UID 9)",

@@ -3,6 +3,7 @@
 use crate::client::{Client, Kind, Line, Stage};
 use crate::clock::{Ticks, drive};
 use crate::oracle::Flags;
+use crate::watcher::Watcher;
 use imap::command::Secret;
 use session::{
     AuthFailure, Authenticator, BoxFuture, Config, Event, Exchange, Identity, Next, Observer, Peer,
@@ -25,7 +26,7 @@ impl Dice {
         (x.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 33) % limit.max(1)
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }
@@ -202,6 +203,9 @@ pub(crate) struct World {
     fault: Option<Fault>,
     house: Option<House>,
     clients: Vec<Client>,
+    watchers: Vec<Watcher>,
+    /// The watchers' own, so that the others do the same with and without them.
+    watchers_dice: Dice,
     pub(crate) tally: Tally,
     /// The greatest HIGHESTMODSEQ and UIDNEXT seen: neither may fall while UIDVALIDITY stands [H3].
     marks: (u32, u64, u32),
@@ -231,6 +235,13 @@ impl World {
             fault,
             house: Some(house),
             clients: kinds.into_iter().map(Client::new).collect(),
+            watchers: vec![
+                Watcher::new(true, true),
+                Watcher::new(true, true),
+                Watcher::new(false, true),
+                Watcher::new(false, false),
+            ],
+            watchers_dice: Dice(seed.wrapping_mul(0xd134_2543_de82_ef95) | 1),
             tally: Tally::default(),
             marks: (0, 0, 0),
             heard: String::new(),
@@ -258,8 +269,72 @@ impl World {
             let kept = self.house().shared.store.forget_history(HISTORY_SECONDS);
             kept.map_err(|error| format!("history was not forgotten: {error}"))?;
         }
+        let watcher = self.watchers_dice.below(2 * self.watchers.len() as u64) as usize;
+        if watcher < self.watchers.len() {
+            self.watch(watcher)?;
+        }
         let who = self.dice.below(self.clients.len() as u64) as usize;
         self.act(who)
+    }
+
+    /// One thing happens to a watcher.
+    fn watch(&mut self, who: usize) -> Result<(), String> {
+        let name = format!("watcher {who}");
+        let watcher = &mut self.watchers[who];
+        match std::mem::replace(&mut watcher.line, Line::Down) {
+            Line::Down => {
+                let session = self.house().session();
+                self.watchers[who].connect(session);
+            }
+            Line::Waiting(session) => {
+                let (shown, running) = watcher.send(*session);
+                watcher.line = Line::Running(running);
+                Self::trace(100 + who, "C", &shown);
+            }
+            Line::Running(mut running) => {
+                let polled = running.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                let Poll::Ready((session, out, next)) = polled else {
+                    watcher.line = Line::Running(running);
+                    return Ok(());
+                };
+                let text = self.spoil(String::from_utf8_lossy(&out).into_owned());
+                Self::trace(100 + who, "S", &text);
+                if next == Next::Close {
+                    self.watchers[who].drop_line(&mut self.watchers_dice);
+                    return Ok(());
+                }
+                self.watchers[who].hear(&text).map_err(|why| format!("{name}: {why}"))?;
+                if self.watchers_dice.one_in(8) {
+                    self.tally.drops += 1;
+                    self.watchers[who].drop_line(&mut self.watchers_dice);
+                    return Ok(());
+                }
+                self.watchers[who].line = Line::Waiting(Box::new(session));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a watcher catch up; then it must equal the mailbox.
+    fn compare_watcher(&mut self, who: usize) -> Result<(), String> {
+        let mut levels = 0;
+        for _ in 0..10_000 {
+            // The second time it is level by a command that began after all was quiet.
+            levels += usize::from(self.watchers[who].is_level());
+            if levels > 1 {
+                break;
+            }
+            self.house().committer.step();
+            self.watch(who)?;
+        }
+        if let Some(why) = self.watchers[who].contradiction() {
+            return Err(format!("watcher {who}: {why}"));
+        }
+        let (here, there) = (self.watchers[who].shown(), self.mailbox_rows());
+        if here == there {
+            return Ok(());
+        }
+        Err(format!("watcher {who} differs: it has {here:?}, the mailbox {there:?}"))
     }
 
     fn act(&mut self, who: usize) -> Result<(), String> {
@@ -408,6 +483,9 @@ impl World {
         for client in &mut self.clients {
             client.drop_line();
         }
+        for watcher in &mut self.watchers {
+            watcher.drop_line(&mut self.watchers_dice);
+        }
         let dice = &mut self.dice;
         let engine = house.engine.crash(|| Fate::from_random(dice.below(3)));
         let bodies = house.bodies.crash(|| Fate::from_random(dice.below(3)));
@@ -438,6 +516,9 @@ impl World {
             self.say(who, "NOOP")?;
             self.settle(who, |client| client.stage == Stage::Work)?;
             self.compare(who)?;
+        }
+        for who in 0..self.watchers.len() {
+            self.compare_watcher(who)?;
         }
         self.check_marks()
     }
@@ -482,19 +563,21 @@ impl World {
         Ok(())
     }
 
-    fn compare(&self, who: usize) -> Result<(), String> {
+    /// UIDs and flags, sorted.
+    fn mailbox_rows(&self) -> Vec<(u64, Flags)> {
         let state = self.house().inbox();
+        let row = |message: &store::Message| {
+            let names = state.keywords().names_of(message.flags);
+            let mut flags: Flags = names.map(str::to_owned).collect();
+            flags.sort();
+            (u64::from(message.uid.value()), flags)
+        };
+        state.tree().iter().map(|(_, message)| row(message)).collect()
+    }
+
+    fn compare(&self, who: usize) -> Result<(), String> {
         let client = &self.clients[who];
-        let there: Vec<(u64, Flags)> = state
-            .tree()
-            .iter()
-            .map(|(_, message)| {
-                let names = state.keywords().names_of(message.flags);
-                let mut flags: Flags = names.map(str::to_owned).collect();
-                flags.sort();
-                (u64::from(message.uid.value()), flags)
-            })
-            .collect();
+        let there = self.mailbox_rows();
         let here: Vec<(u64, Flags)> =
             client.oracle.kept.messages.iter().map(|(uid, flags)| (*uid, flags.clone())).collect();
         if here != there {

@@ -1,0 +1,9 @@
+//! Connections to servers that are played from a text.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
+mod extensions;
+mod login;
+mod quirks;
+mod script;
+mod store;
