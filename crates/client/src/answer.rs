@@ -1,6 +1,7 @@
 //! What a command was answered with.
 
 use crate::error::Error;
+use imap::command::{MailboxName, StatusItem};
 use imap::encode::{Code, Status};
 use imap::number::{ModSeq, Uid, UidValidity};
 use imap::response::{FetchData, FlagName, Response, ResponseCode};
@@ -92,6 +93,17 @@ impl Answer {
             _ => None,
         });
         sets.fold(UidSet::new(), |all, uids| all.union(uids))
+    }
+
+    /// What STATUS told, mailbox by mailbox: asked for, or by NOTIFY. Items that are NIL are left out.
+    pub fn statuses(&self) -> impl Iterator<Item = (&MailboxName, Vec<(StatusItem, u64)>)> {
+        self.untagged.iter().filter_map(|response| match response {
+            Response::MailboxStatus { mailbox, items } => {
+                let known = items.iter().filter_map(|(item, value)| Some((*item, (*value)?)));
+                Some((mailbox, known.collect()))
+            }
+            _ => None,
+        })
     }
 
     /// What SEARCH or ESEARCH found, in the order told.

@@ -4,20 +4,26 @@
 //! - A password or a token leaves only through TLS, or to this very machine.
 //! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
 
+mod compress;
 mod identify;
 mod login;
+mod notify;
 
 use crate::answer::Answer;
 use crate::conversation::{Conversation, NewMessage, Ticket};
 use crate::error::Error;
 use crate::place::Place;
+use crate::record::{Passage, Record};
 use crate::tls::{Tls, channel_binding};
+use compress::Deflate;
 use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Secret, Select};
 use imap::flag::Flag;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 /// Who logs in, and with what.
 #[derive(Clone)]
@@ -62,9 +68,23 @@ impl Options {
     }
 }
 
-/// Anything that octets come from and go to.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+/// What octets come from and go to.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
 
 /// See the module.
 pub struct Connection {
@@ -77,8 +97,10 @@ pub struct Connection {
     secure: bool,
     /// A password may be sent.
     trusted: bool,
+    deflate: Option<Deflate>,
     /// What the server has said of itself.
     id: Option<Vec<IdField>>,
+    record: Record,
 }
 
 const READ_BYTES: usize = 64 * 1024;
@@ -153,7 +175,9 @@ impl Connection {
             binding: None,
             secure: false,
             trusted: false,
+            deflate: None,
             id: None,
+            record: Record::default(),
         }
     }
 
@@ -254,7 +278,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Io`].
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        self.gather()?;
         self.stream.write_all(&self.unsent).await?;
         self.unsent.clear();
         self.stream.flush().await?;
@@ -268,9 +292,37 @@ impl Connection {
         }
     }
 
-    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides.
+    /// Makes what the core wants to say ready to be sent.
+    fn gather(&mut self) -> Result<(), Error> {
+        let mut octets = self.core.take_output();
+        self.record.keep(true, &octets);
+        match &mut self.deflate {
+            Some(deflate) if !octets.is_empty() => deflate.pack(&octets, &mut self.unsent)?,
+            _ => self.unsent.append(&mut octets),
+        }
+        Ok(())
+    }
+
     async fn step(&mut self) -> Result<(), Error> {
-        self.unsent.append(&mut self.core.take_output());
+        let octets = self.turn().await?;
+        self.take_in(&octets)
+    }
+
+    fn take_in(&mut self, octets: &[u8]) -> Result<(), Error> {
+        let mut take = |octets: &[u8]| {
+            self.record.keep(false, octets);
+            self.core.receive(octets)
+        };
+        match &mut self.deflate {
+            Some(deflate) => deflate.unpack(octets, take),
+            None => take(octets),
+        }
+    }
+
+    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides; answers
+    /// what was received.
+    async fn turn(&mut self) -> Result<Vec<u8>, Error> {
+        self.gather()?;
         let mut buffer = vec![0; READ_BYTES];
         let (mut read, mut write) = tokio::io::split(&mut self.stream);
         let unsent = &mut self.unsent;
@@ -307,7 +359,30 @@ impl Connection {
             self.alive()?;
             return Err(ended.into());
         }
-        self.core.receive(buffer.get(..received).unwrap_or_default())
+        buffer.truncate(received);
+        Ok(buffer)
+    }
+
+    /// Whether the system holds octets of the server's that were not read yet, or the connection has ended.
+    ///
+    /// A command that was flushed, and of whose answer nothing is here, is in flight.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        // Asked of the system, not of tokio, which learns of it only when it looks.
+        let socket = self.stream.socket().as_fd().try_clone_to_owned();
+        let peeked = socket.and_then(|fd| std::net::TcpStream::from(fd).peek(&mut [0]));
+        !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Keeps from now on what is said, and forgets what was kept before.
+    pub fn record(&mut self) {
+        self.record.begin();
+    }
+
+    /// What was said since [`Connection::record`] was called last.
+    #[must_use]
+    pub fn recorded(&self) -> &[Passage] {
+        self.record.passages()
     }
 
     /// SELECT or EXAMINE without a resync, aware of mod-sequences where the server has them.

@@ -45,7 +45,7 @@ use imap::encode::Code;
 use imap::number::{Uid, UidValidity};
 use imap::response::{FetchData, Response};
 use imap::set::UidSet;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -246,9 +246,8 @@ impl Queue {
     /// # Errors
     /// What may end the connection.
     pub async fn load_only(&mut self, uids: &[Uid]) -> Outcome<()> {
-        let mut set = UidSet::new();
-        self.search(alphabet::worker_key()).await?.into_iter().for_each(|uid| set.push(uid));
-        uids.iter().for_each(|uid| set.push(uid.value()));
+        let own = self.search(alphabet::worker_key()).await?;
+        let set = set_of(own.into_iter().chain(uids.iter().map(|uid| uid.value())));
         let mut items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::InternalDate];
         items.extend((self.footing != Footing::Marked).then_some(FetchItem::ModSeq));
         self.fetch(&set, items).await?;
@@ -326,9 +325,8 @@ impl Queue {
         // By this machine's clock they are for later; where the server can, it has the last word.
         let near = now.saturating_add(3600);
         let later = |job: &&Job| !job.due && job.arrived.is_some_and(|date| date.unix <= near);
-        let mut later_uids = UidSet::new();
-        self.view.jobs().filter(later).take(1000).for_each(|job| later_uids.push(job.uid.value()));
-        if let Some(set) = sequence(&later_uids).filter(|_| self.connection.has("WITHIN")) {
+        let later = set_of(self.view.jobs().filter(later).take(1000).map(|job| job.uid.value()));
+        if let Some(set) = sequence(&later).filter(|_| self.connection.has("WITHIN")) {
             let found = self.search(vec![SearchKey::Uid(set), SearchKey::Older(1)]).await?;
             self.view.set_due(found.into_iter());
         }
@@ -351,19 +349,50 @@ impl Queue {
     /// # Errors
     /// What may end the connection.
     pub async fn message(&mut self, uid: Uid) -> Outcome<Option<Vec<u8>>> {
-        self.section(uid, SectionText::All).await
+        Ok(self.messages(&[uid]).await?.remove(&uid))
     }
 
-    async fn section(&mut self, uid: Uid, text: SectionText) -> Outcome<Option<Vec<u8>>> {
+    /// The messages themselves, fetched at once; those that are gone are left out.
+    ///
+    /// # Errors
+    /// What may end the connection.
+    pub async fn messages(&mut self, uids: &[Uid]) -> Outcome<BTreeMap<Uid, Vec<u8>>> {
+        self.sections(uids, SectionText::All).await
+    }
+
+    /// The named header fields of messages, as they stand there.
+    ///
+    /// # Errors
+    /// What may end the connection.
+    pub async fn headers(&mut self, uids: &[Uid], field: &str) -> Outcome<BTreeMap<Uid, Vec<u8>>> {
+        let fields = SectionText::HeaderFields(vec![field.as_bytes().to_vec()]);
+        self.sections(uids, fields).await
+    }
+
+    async fn sections(
+        &mut self,
+        uids: &[Uid],
+        text: SectionText,
+    ) -> Outcome<BTreeMap<Uid, Vec<u8>>> {
+        let set = set_of(uids.iter().map(|uid| uid.value()));
         let label = SectionLabel::Body;
         let section = FetchSection { label, part: vec![], text, partial: None, peek: true };
         let items = vec![FetchItem::Uid, FetchItem::Section(section)];
-        let answer = self.fetch(&UidSet::one(uid), items).await?;
-        let fetched = answer.iter().flat_map(Answer::fetched).filter(|fetched| fetched.uid == uid);
-        Ok(fetched.flat_map(|fetched| fetched.items).find_map(|item| match item {
-            FetchData::Section(section) => section.octets,
-            _ => None,
-        }))
+        let Some(answer) = self.fetch(&set, items).await? else { return Ok(BTreeMap::new()) };
+        let mut found = BTreeMap::new();
+        for response in answer.untagged {
+            let Response::Fetch { items, .. } = response else { continue };
+            let (mut uid, mut octets) = (None, None);
+            for item in items {
+                match item {
+                    FetchData::Uid(value) => uid = Some(value),
+                    FetchData::Section(section) => octets = section.octets,
+                    _ => {}
+                }
+            }
+            found.extend(uid.zip(octets));
+        }
+        Ok(found)
     }
 
     /// Moves messages that are this connection's to move; makes the other mailbox if need be.
@@ -454,6 +483,11 @@ impl Queue {
     }
 }
 
+/// The set of these numbers, which come in any order.
+fn set_of(uids: impl Iterator<Item = u32>) -> UidSet {
+    UidSet::from_ranges(uids.map(|uid| (uid, uid)))
+}
+
 /// `UID FETCH`, unless it is of nothing.
 fn fetch(uids: &UidSet, items: Vec<FetchItem>) -> Option<CommandBody> {
     let set = sequence(uids)?;
@@ -466,8 +500,9 @@ async fn select(
     connection: &mut Connection,
     mailbox: &str,
 ) -> Outcome<(Footing, UidValidity, bool)> {
+    let quirks = connection.identify().await?;
     let mut numbered = true;
-    if connection.has("QRESYNC") {
+    if connection.has("QRESYNC") && quirks.qresync {
         let answer = connection.ask(CommandBody::Enable(vec!["QRESYNC".into()])).await?;
         let enabled = |response: &Response| match response {
             Response::Enabled(names) => names.iter().any(|n| n.eq_ignore_ascii_case("QRESYNC")),
@@ -475,7 +510,6 @@ async fn select(
         };
         numbered = !answer.untagged.iter().any(enabled);
     }
-    let named = names_highwater(connection).await?;
     let answer = connection.select(mailbox, false).await?;
     let mut footing = Footing::Marked;
     let mut uid_validity = None;
@@ -484,7 +518,7 @@ async fn select(
     for code in answer.codes() {
         match code {
             Code::HighestModSeq(_) => {
-                footing = if named { Footing::Exact } else { Footing::Proven }
+                footing = if quirks.exact_store { Footing::Exact } else { Footing::Proven }
             }
             Code::UidValidity(value) => uid_validity = Some(*value),
             Code::ReadOnly => writable = false,
@@ -502,20 +536,6 @@ async fn select(
         None => Err(Error::Protocol("SELECT told no UIDVALIDITY".into()).into()),
         Some(value) => Ok((footing, value, numbered)),
     }
-}
-
-/// Whether the server says that it is Highwater.
-async fn names_highwater(connection: &mut Connection) -> Outcome<bool> {
-    if !connection.has("ID") {
-        return Ok(false);
-    }
-    let answer = connection.ask(CommandBody::Id(None)).await?;
-    Ok(answer.untagged.iter().any(|response| match response {
-        Response::Id(Some(fields)) => fields.iter().any(|(field, value)| {
-            field.eq_ignore_ascii_case(b"name") && value.as_deref() == Some(b"Highwater")
-        }),
-        _ => false,
-    }))
 }
 
 fn unix_now() -> i64 {

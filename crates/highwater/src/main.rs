@@ -11,6 +11,7 @@ mod config;
 mod connection;
 mod context;
 mod control;
+mod doctor;
 mod doors;
 mod http;
 mod lmtp;
@@ -42,7 +43,7 @@ const TIME_TO_END: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     install_crypto();
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             tell(&format!("highwater: {:#}", failure.error));
             ExitCode::from(failure.exit as u8)
@@ -56,7 +57,7 @@ pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(2, WORKERS_MAX))
@@ -76,8 +77,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     done
 }
 
-async fn obey(command: Command) -> Result<(), Failure> {
-    match command {
+async fn obey(command: Command) -> Result<ExitCode, Failure> {
+    let done = match command {
         Command::Serve(serve) => {
             let config = serve.config()?;
             log_from(config.log.level);
@@ -103,6 +104,10 @@ async fn obey(command: Command) -> Result<(), Failure> {
             log_from(Level::Warn);
             quota.run().await
         }
+        Command::Queue(queue) => {
+            log_from(Level::Warn);
+            queue.run().await
+        }
         Command::Import(import) => {
             log_from(Level::Warn);
             import.run().await
@@ -111,7 +116,12 @@ async fn obey(command: Command) -> Result<(), Failure> {
             log_from(Level::Warn);
             export.run().await
         }
-    }
+        Command::Doctor(doctor) => {
+            log_from(Level::Warn);
+            return doctor.run().await;
+        }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Logs to standard error from this level up.

@@ -6,8 +6,10 @@
 //!
 //! # Standards
 //! RFC 3501 §6 and §9, RFC 4466 (parameters and modifiers), RFC 7162 §7, RFC 5258 and RFC 5819 (LIST),
-//! RFC 6154 (SPECIAL-USE), RFC 8514 (SAVEDATE), RFC 4314 (ACL), RFC 8440 (LIST-MYRIGHTS), RFC 9208 (QUOTA).
+//! RFC 6154 (SPECIAL-USE), RFC 8514 (SAVEDATE), RFC 4314 (ACL), RFC 8440 (LIST-MYRIGHTS), RFC 9208 (QUOTA),
+//! RFC 4978 (COMPRESS), RFC 5465 (NOTIFY).
 
+mod notify;
 mod search;
 
 use crate::acl::{Identifier, RightsChange};
@@ -15,6 +17,7 @@ use crate::flag::Flag;
 use crate::number::{ModSeqOrZero, UidValidity};
 use crate::quota::{QuotaRoot, Resource};
 use crate::set::SequenceSet;
+pub use notify::{Notify, NotifyEvent, NotifyGroup, NotifyMailboxes};
 pub use search::{EntryKind, ModSeqItem, Search, SearchKey, SearchReturn};
 use std::fmt;
 
@@ -131,6 +134,10 @@ pub enum CommandBody {
     },
     /// `IDLE` (RFC 2177)
     Idle,
+    /// `COMPRESS DEFLATE` (RFC 4978)
+    Compress,
+    /// `NOTIFY` (RFC 5465): what to be told of, or `None` for NONE.
+    Notify(Option<Notify>),
     /// `CHECK`
     Check,
     /// `CLOSE`

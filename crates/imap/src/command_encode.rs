@@ -10,6 +10,7 @@
 
 mod acl;
 mod fetch;
+mod notify;
 mod quota;
 mod search;
 
@@ -278,6 +279,8 @@ impl Writer {
             CommandBody::StartTls => self.text("STARTTLS"),
             CommandBody::Namespace => self.text("NAMESPACE"),
             CommandBody::Idle => self.text("IDLE"),
+            CommandBody::Compress => self.text("COMPRESS DEFLATE"),
+            CommandBody::Notify(notify) => self.notify(notify.as_ref())?,
             CommandBody::Check => self.text("CHECK"),
             CommandBody::Close => self.text("CLOSE"),
             CommandBody::Unselect => self.text("UNSELECT"),

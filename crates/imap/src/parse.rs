@@ -14,6 +14,7 @@ mod acl;
 mod cursor;
 mod fetch;
 mod list;
+mod notify;
 mod quota;
 mod search;
 mod select;
@@ -169,6 +170,12 @@ fn plain_command(c: &mut Cursor<'_>, name: &[u8], at: usize) -> Parsed<CommandBo
         b"STARTTLS" => CommandBody::StartTls,
         b"NAMESPACE" => CommandBody::Namespace,
         b"IDLE" => CommandBody::Idle,
+        b"COMPRESS" => {
+            c.space()?;
+            c.word("DEFLATE")?;
+            CommandBody::Compress
+        }
+        b"NOTIFY" => notify::notify(c)?,
         b"CHECK" => CommandBody::Check,
         b"CLOSE" => CommandBody::Close,
         b"UNSELECT" => CommandBody::Unselect,

@@ -9,7 +9,7 @@
 //!   is always read back.
 
 use super::policy::pick;
-use super::{Footing, Marks, Outcome, OwnerCode, Queue, QueueError, Standing, Worker};
+use super::{Footing, Marks, Outcome, OwnerCode, Queue, QueueError, Standing, Worker, set_of};
 use crate::answer::{Answer, Fetched};
 use crate::conversation::Ticket;
 use crate::store::{sequence, store};
@@ -224,8 +224,7 @@ impl Queue {
     }
 
     async fn claim_ready(&mut self, worker: Worker, wanted: &[Wanted]) -> Outcome<Vec<Claim>> {
-        let mut uids = UidSet::new();
-        wanted.iter().for_each(|wanted| uids.push(wanted.uid.value()));
+        let uids = set_of(wanted.iter().map(|wanted| wanted.uid.value()));
         // Whatever was claimed since all these were told has a mod-sequence above all of theirs.
         let since = wanted.iter().map(|wanted| wanted.mod_seq).max().flatten();
         let since = since.filter(|_| self.footing != Footing::Marked);
@@ -249,17 +248,16 @@ impl Queue {
             prove(since, worker.code, lost.contains(uid), told.get(&uid))
         };
         // What was lost is read, too: not every server tells the losers who has won.
-        let mut open = lost.clone();
-        for uid in uids.iter() {
-            if self.footing == Footing::Marked || proof(&told, uid) == Proof::Open {
-                open.push(uid);
-            }
-        }
+        let marked = self.footing == Footing::Marked;
+        let open = uids
+            .iter()
+            .filter(|uid| marked || lost.contains(*uid) || proof(&told, *uid) == Proof::Open);
+        let open = set_of(open);
         if let Some(answer) = self.told_anew(&open).await? {
             told.extend(last_told(&[answer]));
         }
         let is_ours = |uid: u32| proof(&told, uid) == Proof::Ours;
-        if self.footing == Footing::Marked {
+        if marked {
             self.undo(worker, uids.iter().filter(|uid| !is_ours(*uid))).await?;
         }
         let ours = wanted.iter().filter(|wanted| is_ours(wanted.uid.value()));
@@ -283,9 +281,7 @@ impl Queue {
 
     /// Takes back marks that met another's, on servers that cannot refuse them.
     async fn undo(&mut self, worker: Worker, met: impl Iterator<Item = u32>) -> Outcome<()> {
-        let mut uids = UidSet::new();
-        met.for_each(|uid| uids.push(uid));
-        let Some(set) = sequence(&uids) else { return Ok(()) };
+        let Some(set) = sequence(&set_of(met)) else { return Ok(()) };
         self.ask(store(set, None, StoreAction::Remove, &worker.code.flags())).await?.ok()?;
         Ok(())
     }

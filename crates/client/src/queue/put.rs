@@ -4,12 +4,8 @@ use super::{Marks, Outcome, Queue};
 use crate::conversation::NewMessage;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use imap::command::{
-    AppendHead, DateTime, FetchItem, FetchSection, SearchKey, SectionLabel, SectionText,
-};
+use imap::command::{AppendHead, DateTime, SearchKey};
 use imap::number::Uid;
-use imap::response::FetchData;
-use imap::set::UidSet;
 
 /// A job that is to be put.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,7 +19,7 @@ pub struct NewJob {
 }
 
 /// The header field by which jobs are the same.
-pub(super) const KEY: &[u8] = b"X-Queue-Key";
+pub(super) const KEY: &str = "X-Queue-Key";
 
 /// A message around something that is none: text as it is, anything else in base64.
 #[must_use]
@@ -94,33 +90,13 @@ impl Queue {
     /// What may end the connection.
     pub async fn with_key(&mut self, key: &str) -> Outcome<Vec<Uid>> {
         let mut keys = super::alphabet::not_done_key();
-        keys.push(SearchKey::Header(KEY.to_vec(), key.as_bytes().to_vec()));
+        keys.push(SearchKey::Header(KEY.into(), key.as_bytes().to_vec()));
         let found = self.search(keys).await?;
-        let mut uids = UidSet::new();
+        let uids: Vec<Uid> = found.into_iter().filter_map(Uid::new).collect();
         // SEARCH finds parts of a key as well: the headers decide.
-        found.into_iter().for_each(|uid| uids.push(uid));
-        let section = FetchSection {
-            label: SectionLabel::Body,
-            part: vec![],
-            text: SectionText::HeaderFields(vec![KEY.to_vec()]),
-            partial: None,
-            peek: true,
-        };
-        let items = vec![FetchItem::Uid, FetchItem::Section(section)];
-        let answer = self.fetch(&uids, items).await?;
-        let mut same = Vec::new();
-        for fetched in answer.iter().flat_map(crate::Answer::fetched) {
-            let head = fetched.items.iter().find_map(|item| match item {
-                FetchData::Section(section) => section.octets.as_deref(),
-                _ => None,
-            });
-            if head.and_then(key_of).as_deref() == Some(key) {
-                same.push(fetched.uid);
-            }
-        }
-        same.sort_unstable();
-        same.dedup();
-        Ok(same)
+        let heads = self.headers(&uids, KEY).await?;
+        let same = heads.iter().filter(|(_, head)| key_of(head).as_deref() == Some(key));
+        Ok(same.map(|(uid, _)| *uid).collect())
     }
 }
 
@@ -130,7 +106,7 @@ pub(super) fn key_of(message: &[u8]) -> Option<String> {
     for line in lines.take_while(|line| !line.is_empty()) {
         let Some(at) = line.iter().position(|b| *b == b':') else { continue };
         let (name, value) = line.split_at(at);
-        if name.eq_ignore_ascii_case(KEY) {
+        if name.eq_ignore_ascii_case(KEY.as_bytes()) {
             let value = String::from_utf8_lossy(value.get(1..).unwrap_or_default());
             return Some(value.trim().to_owned());
         }

@@ -8,7 +8,7 @@
 //!   nobody else's write leaves valid, but never takes a newer mod-sequence for its own: codes are used again.
 //! - An acknowledged job keeps its holder's code until it is gone, so that an answer that was lost can be read again.
 
-use super::{Claim, Footing, Marks, Outcome, Queue};
+use super::{Claim, Footing, Marks, Outcome, Queue, set_of};
 use crate::store::{sequence, store};
 use imap::command::StoreAction;
 use imap::encode::{Code, Status};
@@ -144,6 +144,11 @@ impl Queue {
         self.held.remove(&claim.token.uid.value());
     }
 
+    /// Knows of no other claims than these any more: what was claimed as a connection broke may never have been told.
+    pub fn hold_only<'a>(&mut self, claims: impl Iterator<Item = &'a Claim>) {
+        self.held = claims.map(|claim| claim.token.uid.value()).collect();
+    }
+
     /// Decides what is next for each, writes, and hears what came of it; answers whether anything was written.
     async fn settle_once(&mut self, jobs: &mut [Open<'_>]) -> Outcome<bool> {
         let lease = self.policy.lease;
@@ -180,7 +185,7 @@ impl Queue {
             let body = store(set, condition, StoreAction::Replace, &marks.flags());
             tickets.insert(self.connection.submit(body)?, Some(*uid));
         }
-        let mut unsure = UidSet::new();
+        let mut unsure = Vec::new();
         for (ticket, uid) in tickets {
             let answer = self.answer(ticket).await?;
             let Some(uid) = uid else { continue };
@@ -193,7 +198,7 @@ impl Queue {
                 answer.ok()?;
             }
         }
-        self.read_back(&unsure).await?;
+        self.read_back(&set_of(unsure.into_iter())).await?;
         Ok(true)
     }
 
@@ -202,9 +207,7 @@ impl Queue {
         let of = |settle| {
             let done =
                 jobs.iter().filter(|job| job.settle == settle && job.end == Some(Settled::Done));
-            let mut uids = UidSet::new();
-            done.for_each(|job| uids.push(job.claim.token.uid.value()));
-            uids
+            set_of(done.map(|job| job.claim.token.uid.value()))
         };
         match self.archive.clone() {
             Some(archive) => self.relocate(&of(Settle::Ack), &archive).await?,

@@ -1,7 +1,9 @@
 //! What every worker does now and then for the queue: show that it lives, and clear away what others left behind.
 
 use super::worker::is_registration;
-use super::{Claim, Footing, Outcome, Policy, Queue, Settle, Settled, Standing, Token};
+use super::{
+    Claim, Footing, Job, Outcome, Policy, Queue, Settle, Settled, Standing, Token, set_of,
+};
 use crate::store::{sequence, store};
 use imap::command::StoreAction;
 use imap::flag::{Flag, SystemFlag};
@@ -78,7 +80,7 @@ impl Queue {
             let carries = marks.is_held_by(worker.code) && !marks.done && !marks.worker;
             carries && !self.held.contains(&job.uid.value())
         });
-        let claim = |job: &super::Job| Claim {
+        let claim = |job: &Job| Claim {
             attempts: job.marks.attempts,
             ..Claim::from_token(Token {
                 uid_validity: self.uid_validity,
@@ -103,20 +105,17 @@ impl Queue {
         Ok(same.first().is_some_and(|first| *first < claim.token.uid))
     }
 
-    /// Marks what waits, and is held by nobody, as deleted and removes it; answers how many were.
+    /// Marks these messages as deleted unless they have changed, and removes them; answers how many were.
     ///
     /// # Errors
     /// What may end the connection.
-    pub async fn purge(&mut self, which: impl Fn(Standing) -> bool) -> Outcome<u64> {
-        let now = Instant::now();
-        let free = self.view.jobs().filter(|job| job.marks.owner == 0 || job.marks.done);
-        let chosen = free.filter(|job| which(self.policy.standing(job, now)));
+    pub async fn purge(&mut self, which: impl Fn(&Job) -> bool) -> Outcome<u64> {
+        let chosen = self.view.jobs().filter(|job| which(job));
         let chosen: Vec<(Uid, Option<ModSeq>)> = chosen.map(|job| (job.uid, job.mod_seq)).collect();
         let deleted = [Flag::System(SystemFlag::Deleted)];
         let mut gone = UidSet::new();
         for chunk in chosen.chunks(500) {
-            let mut uids = UidSet::new();
-            chunk.iter().for_each(|(uid, _)| uids.push(uid.value()));
+            let uids = set_of(chunk.iter().map(|(uid, _)| uid.value()));
             let Some(set) = sequence(&uids) else { continue };
             let since = chunk.iter().map(|(_, mod_seq)| *mod_seq).max().flatten();
             let since = since.filter(|_| self.footing != Footing::Marked).map(ModSeqOrZero::from);
@@ -136,7 +135,7 @@ impl Queue {
     /// # Errors
     /// What may end the connection.
     pub async fn revive(&mut self, uids: &[Uid], queue: &str) -> Outcome<u64> {
-        let mut moved = UidSet::new();
+        let mut moved = Vec::new();
         for uid in uids {
             let Some(job) = self.view.job(*uid) else { continue };
             let flags = job.marks.fresh().flags();
@@ -149,6 +148,7 @@ impl Queue {
                 moved.push(uid.value());
             }
         }
+        let moved = set_of(moved.into_iter());
         self.relocate(&moved, queue).await?;
         Ok(moved.len())
     }

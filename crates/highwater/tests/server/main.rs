@@ -14,5 +14,6 @@ mod demo;
 mod ends;
 mod imap;
 mod lmtp;
+mod queue;
 mod sharing;
 mod support;

@@ -291,6 +291,18 @@ fn quota_command() -> impl Strategy<Value = CommandBody> {
     ]
 }
 
+fn notify_command() -> impl Strategy<Value = CommandBody> {
+    let mailboxes = prop_oneof![
+        1 => Just(NotifyMailboxes::Selected),
+        3 => vec(mailbox(), 1..4).prop_map(NotifyMailboxes::Mailboxes),
+    ];
+    let events = vec(select(NotifyEvent::ALL.to_vec()), 0..4);
+    let group = (mailboxes, events);
+    let group = group.prop_map(|(mailboxes, events)| NotifyGroup { mailboxes, events });
+    (any::<bool>(), vec(group, 1..4))
+        .prop_map(|(status, groups)| CommandBody::Notify(Some(Notify { status, groups })))
+}
+
 fn body() -> impl Strategy<Value = CommandBody> {
     use CommandBody as C;
     let plain = vec![
@@ -300,6 +312,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
         C::StartTls,
         C::Namespace,
         C::Idle,
+        C::Compress,
+        C::Notify(None),
         C::Check,
         C::Close,
         C::Unselect,
@@ -336,6 +350,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         3 => one_name,
         2 => acl_command(),
         1 => quota_command(),
+        1 => notify_command(),
         4 => search_command().prop_map(C::Search),
         3 => fetch_command().prop_map(C::Fetch),
         3 => store_command().prop_map(C::Store),
@@ -446,6 +461,7 @@ fn what_the_wire_cannot_say_is_refused() {
         CommandBody::Status { mailbox: inbox(), items: Vec::new() },
         CommandBody::Expunge(Some(SequenceSet::Ranges(Vec::new()))),
         CommandBody::GetAcl(MailboxName(String::new())),
+        CommandBody::Notify(Some(Notify { status: true, groups: Vec::new() })),
         CommandBody::GetQuota(QuotaRoot(b"\0".to_vec())),
         set_quota(Resource::Storage, 1 << 63),
         set_quota(Resource::Other("A B".into()), 1),

@@ -122,6 +122,8 @@ impl Session {
             CommandBody::Fetch(fetch) => self.fetch(&fetch, sink).await,
             CommandBody::Copy(transfer) => self.copy(&transfer).await,
             CommandBody::Move(transfer) => self.move_messages(&transfer, sink).await,
+            CommandBody::Compress => Err(Refusal::bad("COMPRESS is not offered").into()),
+            CommandBody::Notify(_) => Err(Refusal::bad("NOTIFY is not offered").into()),
             CommandBody::Store(_)
             | CommandBody::Logout
             | CommandBody::StartTls
@@ -199,6 +201,8 @@ fn describe(body: &CommandBody) -> (&'static str, When) {
         CommandBody::Namespace => ("NAMESPACE", When::AfterLogin),
         CommandBody::Status { .. } => ("STATUS", When::AfterLogin),
         CommandBody::Idle => ("IDLE", When::AfterLogin),
+        CommandBody::Compress => ("COMPRESS", When::AfterLogin),
+        CommandBody::Notify(_) => ("NOTIFY", When::AfterLogin),
         CommandBody::Check => ("CHECK", When::Selected),
         CommandBody::Close => ("CLOSE", When::Selected),
         CommandBody::Unselect => ("UNSELECT", When::Selected),

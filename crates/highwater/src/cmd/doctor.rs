@@ -1,0 +1,181 @@
+//! `highwater doctor`: whether a server's conditional STORE has one winner.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use client::imap::command::Secret;
+use client::{Credentials, Options, Place, Tls};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, say, tell};
+use crate::doctor::{Door, Kind, Plan, ROUNDS_FOR_SAFE, examine};
+
+/// How long a server may be silent while it owes an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often something is said when nobody looks at a bar.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Passwords are shorter.
+const PASSWORD_BYTES_MAX: u64 = 4096;
+
+/// Prove whether an IMAP server's conditional STORE has one winner.
+///
+/// Lets clients race for messages in mailboxes made for it, which are removed again. docs/doctor.md says what is played
+/// and what the verdicts mean.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 SAFE · 1 UNSAFE · 2 the command line is wrong · 3 INCONCLUSIVE, also when the \
+                        server\ncannot be reached · 4 SAFE WITH PROOF"
+)]
+pub(crate) struct Doctor {
+    /// The server and the user: imaps://user@host.
+    #[arg(value_name = "URL")]
+    place: Place,
+    /// Read the password from this file; otherwise HIGHWATER_PASSWORD has it.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file alone.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Trust any certificate, and send the password without TLS if need be.
+    #[arg(long)]
+    insecure: bool,
+    /// Go at a server that is not on this machine: it is sent many thousand commands as fast as it answers.
+    #[arg(long)]
+    yes: bool,
+    /// Clients that race.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=64))]
+    clients: u8,
+    /// End after so many rounds that had two or more requests in flight.
+    #[arg(long, value_name = "N", default_value_t = ROUNDS_FOR_SAFE)]
+    rounds: u64,
+    /// End after so many seconds.
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Play only these races.
+    #[arg(long, value_enum, value_name = "RACE", value_delimiter = ',')]
+    only: Vec<Kind>,
+    /// Repeat the order of requests of an earlier run.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    /// Does it; the exit code tells the verdict.
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let door = self.door()?;
+        let plan = self.plan();
+        let progress = progress(plan.rounds);
+        let lines = tokio::spawn(say_lines(progress.clone()));
+        let (mut interrupt, mut terminate) = signals()?;
+        let interrupted = async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tell("interrupted; removing the scratch mailboxes");
+        };
+        let report = examine(&door, &plan, &progress, interrupted).await;
+        lines.abort();
+        progress.finish_and_clear();
+        if let Some(left_over) = report.left_over() {
+            tell(left_over);
+        }
+        say(&if self.json { report.json().to_string() } else { report.text() })?;
+        Ok(ExitCode::from(report.verdict().exit()))
+    }
+
+    fn plan(&self) -> Plan {
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let all = <Kind as clap::ValueEnum>::value_variants();
+        Plan {
+            clients: usize::from(self.clients),
+            rounds: self.rounds,
+            time: self.seconds.map(Duration::from_secs),
+            kinds: if self.only.is_empty() { all.to_vec() } else { self.only.clone() },
+            seed: self.seed.unwrap_or_else(clock),
+        }
+    }
+
+    fn door(&self) -> Result<Door> {
+        let mut place = self.place.clone();
+        if place.mailbox.is_some() {
+            bail!("name no mailbox in the URL: the doctor makes mailboxes of its own");
+        }
+        if !(self.yes || is_here(&place.host)) {
+            bail!(
+                "{} is another machine, and would be sent many thousand commands over {} connections; say --yes \
+                 if you may",
+                place.host,
+                self.clients + 2
+            );
+        }
+        let user = place.user.clone().context("name the user in the URL: imaps://user@host")?;
+        let password = self.password(place.password.take())?;
+        let tls = match (&self.ca, self.insecure) {
+            (Some(file), _) => Some(Tls::only(file)?),
+            (None, true) => Some(Tls::unverified()?),
+            (None, false) if !place.implicit_tls && is_here(&place.host) => None,
+            (None, false) => Some(Tls::system()?),
+        };
+        let credentials = Credentials::Password { user, password: Secret(password.into_bytes()) };
+        let options = Options { tls, insecure: self.insecure, patience: PATIENCE };
+        Ok(Door { place, credentials, options })
+    }
+
+    fn password(&self, in_url: Option<String>) -> Result<String> {
+        if let Some(file) = &self.password_file {
+            let unreadable = || format!("the password file {} cannot be read", file.display());
+            let mut text = String::new();
+            let opened = std::fs::File::open(file).with_context(unreadable)?;
+            opened.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).with_context(unreadable)?;
+            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+        }
+        let in_environment = std::env::var("HIGHWATER_PASSWORD").ok();
+        in_url.or(in_environment).context("set HIGHWATER_PASSWORD or name a --password-file")
+    }
+}
+
+fn is_here(host: &str) -> bool {
+    matches!(host, "localhost" | "::1") || host.starts_with("127.")
+}
+
+fn signals() -> Result<(Signal, Signal)> {
+    let listen = |kind| signal(kind).context("signals cannot be listened to");
+    Ok((listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?))
+}
+
+fn progress(rounds: u64) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(rounds), target);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rounds, {per_sec}, {eta} left");
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Plain lines for a pipe.
+async fn say_lines(progress: ProgressBar) {
+    if !progress.is_hidden() {
+        return;
+    }
+    let mut every = tokio::time::interval(LINE_EVERY);
+    every.tick().await;
+    loop {
+        every.tick().await;
+        let rounds = progress.length().unwrap_or_default();
+        tell(&format!("{} of {rounds} rounds", progress.position()));
+    }
+}
