@@ -444,6 +444,14 @@ impl Connection {
     /// # Errors
     /// [`Error::Lacks`] without IDLE, and as [`Connection::run`].
     pub async fn idle(&mut self, at_most: Duration) -> Result<Answer, Error> {
+        self.idle_until(tokio::time::sleep(at_most)).await
+    }
+
+    /// IDLE as [`Connection::idle`] does it, until the server says something or `wake` is over.
+    ///
+    /// # Errors
+    /// As [`Connection::idle`].
+    pub async fn idle_until(&mut self, wake: impl Future<Output = ()>) -> Result<Answer, Error> {
         if !self.has("IDLE") {
             return Err(Error::Lacks("IDLE"));
         }
@@ -458,8 +466,14 @@ impl Connection {
             }
             Ok::<(), Error>(())
         };
-        if let Ok(done) = timeout(at_most, listening).await {
-            done?;
+        {
+            let mut listening = std::pin::pin!(listening);
+            let mut wake = std::pin::pin!(wake);
+            std::future::poll_fn(|context| match listening.as_mut().poll(context) {
+                std::task::Poll::Pending => wake.as_mut().poll(context).map(Ok),
+                ready => ready,
+            })
+            .await?;
         }
         // A server that has not said + yet takes DONE all the same.
         self.core.take_continuation();

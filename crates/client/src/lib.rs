@@ -3,6 +3,7 @@
 //! - [`Connection`] speaks to a server: commands are typed, pipelined when one likes, answered in order.
 //! - [`Connection::store`] with [`StoreRequest::unchanged_since`] tells for each message whether this write *won*,
 //!   was *lost* to another, came too late for a message that has *vanished*, or is *unproven*.
+//! - [`queue::Queue`] makes a mailbox a queue of jobs, each held by one worker at a time.
 //!
 //! - [`mirror::Mirror`] keeps one mailbox equal to the server's, and says what has changed since it was last level.
 //! - [`Quirks`] says what is known of the server beyond what it lists.
@@ -131,6 +132,7 @@ mod conversation;
 mod error;
 pub mod mirror;
 mod place;
+pub mod queue;
 pub mod quirks;
 mod record;
 pub mod sasl;

@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod import;
 pub(crate) mod mailbox;
+pub(crate) mod queue;
 pub(crate) mod quota;
 pub(crate) mod serve;
 pub(crate) mod user;
@@ -33,7 +34,7 @@ const NONE: &str = "none";
     propagate_version = true,
     after_help = "Begin with:  highwater serve\n\nExit codes: 0 done · 1 failed · 2 the command line is \
                   wrong · 3 the configuration is wrong ·\n4 the store cannot be opened (in use, damaged, \
-                  of a newer program) · 5 done in part ·\n6 an address cannot be listened on"
+                  of a newer program) · 5 done in part ·\n6 an address cannot be listened on · 7 no job to claim · 8 the job is not held any more"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -57,6 +58,9 @@ pub(crate) enum Command {
     /// Limit what accounts can store.
     #[command(subcommand)]
     Quota(quota::Quota),
+    /// Make a mailbox on any IMAP server a queue of jobs, and work on it.
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Take mail from mbox files and Maildirs into an account.
     Import(import::Import),
     /// Write an account's mail into mbox files or a Maildir.
@@ -138,6 +142,10 @@ pub(crate) enum Exit {
     Part = 5,
     /// An address cannot be listened on.
     Listen = 6,
+    /// There is no job to claim.
+    Nothing = 7,
+    /// A job is not held any more.
+    Lost = 8,
 }
 
 /// An error with its exit code.

@@ -100,6 +100,10 @@ async fn obey(command: Command) -> Result<ExitCode, Failure> {
             log_from(Level::Warn);
             quota.run().await
         }
+        Command::Queue(queue) => {
+            log_from(Level::Warn);
+            queue.run().await
+        }
         Command::Import(import) => {
             log_from(Level::Warn);
             import.run().await

@@ -13,5 +13,6 @@ mod client;
 mod ends;
 mod imap;
 mod lmtp;
+mod queue;
 mod sharing;
 mod support;
