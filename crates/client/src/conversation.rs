@@ -20,6 +20,7 @@ use imap::response::{self, Response, ResponseCode, ResponseFramer, ResponseLimit
 use std::collections::VecDeque;
 
 /// Names a command that was submitted.
+#[must_use = "its answer waits to be taken"]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(u64);
 
