@@ -48,7 +48,11 @@ class Proxy:
                 near, _ = self.listener.accept()
             except OSError:
                 return
-            far = socket.create_connection((host, int(port)))
+            try:
+                far = socket.create_connection((host, int(port)))
+            except OSError:
+                near.close()  # the server is down for a moment
+                continue
             threading.Thread(target=self.up, args=(near, far), daemon=True).start()
             threading.Thread(target=self.down, args=(near, far, *self.end()), daemon=True).start()
 

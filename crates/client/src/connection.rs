@@ -8,6 +8,7 @@ mod compress;
 mod identify;
 mod login;
 mod notify;
+mod plain;
 
 use crate::answer::Answer;
 use crate::conversation::{Conversation, NewMessage, Ticket};
@@ -18,6 +19,7 @@ use crate::tls::{Tls, channel_binding};
 use compress::Deflate;
 use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Secret, Select};
 use imap::flag::Flag;
+use plain::Plain;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -47,6 +49,18 @@ pub enum Credentials {
     None,
 }
 
+impl Credentials {
+    /// A name and a password.
+    pub fn password(user: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
+        Self::Password { user: user.into(), password: Secret(password.into()) }
+    }
+
+    /// A name and an OAuth 2.0 access token.
+    pub fn token(user: impl Into<String>, token: impl Into<Vec<u8>>) -> Self {
+        Self::Token { user: user.into(), token: Secret(token.into()) }
+    }
+}
+
 /// How a connection behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -59,12 +73,18 @@ pub struct Options {
 }
 
 impl Options {
+    /// This TLS or none, and 60 seconds of patience.
+    #[must_use]
+    pub fn new(tls: Option<Tls>) -> Self {
+        Self { tls, insecure: false, patience: Duration::from_mins(1) }
+    }
+
     /// TLS with what the system trusts, and 60 seconds of patience.
     ///
     /// # Errors
     /// When the system trusts nobody.
     pub fn system() -> Result<Self, Error> {
-        Ok(Self { tls: Some(Tls::system()?), insecure: false, patience: Duration::from_mins(1) })
+        Ok(Self::new(Some(Tls::system()?)))
     }
 }
 
@@ -206,6 +226,12 @@ impl Connection {
     #[must_use]
     pub fn capabilities(&self) -> &[String] {
         self.core.capabilities()
+    }
+
+    /// How many octets of IMAP were received.
+    #[must_use]
+    pub fn octets_received(&self) -> u64 {
+        self.core.octets_received()
     }
 
     /// Whether the server has said that this extension is enabled (RFC 5161).
@@ -424,6 +450,14 @@ impl Connection {
     /// # Errors
     /// [`Error::Lacks`] without IDLE, and as [`Connection::run`].
     pub async fn idle(&mut self, at_most: Duration) -> Result<Answer, Error> {
+        self.idle_until(tokio::time::sleep(at_most)).await
+    }
+
+    /// IDLE as [`Connection::idle`] does it, until the server says something or `wake` is over.
+    ///
+    /// # Errors
+    /// As [`Connection::idle`].
+    pub async fn idle_until(&mut self, wake: impl Future<Output = ()>) -> Result<Answer, Error> {
         if !self.has("IDLE") {
             return Err(Error::Lacks("IDLE"));
         }
@@ -438,8 +472,14 @@ impl Connection {
             }
             Ok::<(), Error>(())
         };
-        if let Ok(done) = timeout(at_most, listening).await {
-            done?;
+        {
+            let mut listening = std::pin::pin!(listening);
+            let mut wake = std::pin::pin!(wake);
+            std::future::poll_fn(|context| match listening.as_mut().poll(context) {
+                std::task::Poll::Pending => wake.as_mut().poll(context).map(Ok),
+                ready => ready,
+            })
+            .await?;
         }
         // A server that has not said + yet takes DONE all the same.
         self.core.take_continuation();
@@ -471,54 +511,5 @@ impl std::fmt::Debug for Credentials {
             Self::Token { user, .. } => write!(f, "Token({user}, …)"),
             Self::None => f.write_str("None"),
         }
-    }
-}
-
-/// A connection before STARTTLS: what was received behind its answer is not to be trusted.
-struct Plain {
-    core: Conversation,
-    tcp: TcpStream,
-}
-
-impl Plain {
-    async fn greeted(&mut self) -> Result<(), Error> {
-        while self.core.greeting().is_none() {
-            self.step().await?;
-        }
-        if self.core.capabilities().is_empty() {
-            let ticket = self.core.submit(CommandBody::Capability)?;
-            self.answer(ticket).await?.ok()?;
-        }
-        Ok(())
-    }
-
-    async fn answer(&mut self, ticket: Ticket) -> Result<Answer, Error> {
-        loop {
-            if let Some(answer) = self.core.take_answer(ticket) {
-                return Ok(answer);
-            }
-            self.step().await?;
-        }
-    }
-
-    async fn step(&mut self) -> Result<(), Error> {
-        let output = self.core.take_output();
-        self.tcp.write_all(&output).await?;
-        let mut buffer = vec![0; READ_BYTES];
-        let count = self.tcp.read(&mut buffer).await?;
-        if count == 0 {
-            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-        }
-        self.core.receive(buffer.get(..count).unwrap_or_default())
-    }
-
-    /// STARTTLS; fails when the server said anything in clear behind its answer, as somebody else may have.
-    async fn start_tls(mut self) -> Result<(Conversation, TcpStream), Error> {
-        let ticket = self.core.submit(CommandBody::StartTls)?;
-        self.answer(ticket).await?.ok()?;
-        if !self.core.is_idle() {
-            return Err(Error::Protocol("something was said between STARTTLS and TLS".into()));
-        }
-        Ok((self.core, self.tcp))
     }
 }

@@ -20,6 +20,7 @@ use imap::response::{self, Response, ResponseCode, ResponseFramer, ResponseLimit
 use std::collections::VecDeque;
 
 /// Names a command that was submitted.
+#[must_use = "its answer waits to be taken"]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(u64);
 
@@ -62,6 +63,7 @@ pub struct Conversation {
     enabled: Vec<String>,
     next: u64,
     unparsed: u64,
+    received: u64,
 }
 
 impl Default for Conversation {
@@ -88,6 +90,7 @@ impl Conversation {
             enabled: Vec::new(),
             next: 1,
             unparsed: 0,
+            received: 0,
         }
     }
 
@@ -136,6 +139,12 @@ impl Conversation {
     #[must_use]
     pub fn unparsed(&self) -> u64 {
         self.unparsed
+    }
+
+    /// How many octets were received.
+    #[must_use]
+    pub fn octets_received(&self) -> u64 {
+        self.received
     }
 
     /// Whether nothing is half received, unanswered or unread.
@@ -243,6 +252,7 @@ impl Conversation {
     /// # Errors
     /// [`Error::Protocol`] when the server's answers cannot be told apart any more.
     pub fn receive(&mut self, octets: &[u8]) -> Result<(), Error> {
+        self.received += octets.len() as u64;
         self.framer.push(octets);
         while let Some(frame) = self.framer.next() {
             let frame = frame.map_err(|error| Error::Protocol(error.to_string()))?;

@@ -55,7 +55,10 @@ impl Error {
     /// Whether the connection is of no use any more: connect anew.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Bye(_) | Self::Io(_) | Self::TimedOut | Self::Protocol(_))
+        matches!(
+            self,
+            Self::Bye(_) | Self::Io(_) | Self::TimedOut | Self::Protocol(_) | Self::Sasl(_)
+        )
     }
 }
 

@@ -4,8 +4,121 @@
 //! - [`Connection::store`] with [`StoreRequest::unchanged_since`] tells for each message whether this write *won*,
 //!   was *lost* to another, came too late for a message that has *vanished*, or is *unproven*.
 //! - [`dialogue`] plays files that say what a client sends and what a server is to answer.
+//! - [`queue::Queue`] makes a mailbox a queue of jobs, each held by one worker at a time.
 //!
-//! The core, [`Conversation`], does no I/O: octets in, octets out. [`Connection`] drives it with tokio.
+//! - [`mirror::Mirror`] keeps one mailbox equal to the server's, and says what has changed since it was last level.
+//! - [`Quirks`] says what is known of the server beyond what it lists.
+//!
+//! The core, [`Conversation`], does no I/O: octets in, octets out. [`Connection`] drives it with tokio. So it is with
+//! [`sasl`] and with the mirror: a program that has a loop of its own drives them itself.
+//!
+//! # Opening
+//!
+//! TLS is what the address says, `imaps` from the first octet and `imap` by STARTTLS; the login is by the strongest
+//! mechanism that the server lists, SCRAM bound to the TLS connection if it can be. Nothing secret is sent without TLS
+//! to another machine.
+//!
+//! ```no_run
+//! use client::imap::encode::Code;
+//! use client::{Connection, Credentials, Options, Place};
+//!
+//! # async fn example() -> Result<(), client::Error> {
+//! let place: Place = "imaps://mail.example/Jobs".parse()?;
+//! let credentials = Credentials::password("ada", "secret");
+//! let mut connection = Connection::open(&place, &credentials, &Options::system()?).await?;
+//! let selected = connection.select("Jobs", false).await?;
+//! let highest = selected.codes().find_map(|code| match code {
+//!     Code::HighestModSeq(highest) => Some(*highest),
+//!     _ => None,
+//! });
+//! println!("the condition of the first write: {highest:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Writing under a condition
+//!
+//! Of two that write under the same condition one wins. Who has won is what the server says of the message afterwards,
+//! not its OK: some servers say OK to both.
+//!
+//! ```no_run
+//! use client::imap::flag::{Flag, Keyword};
+//! use client::imap::number::{ModSeq, Uid};
+//! use client::imap::set::UidSet;
+//! use client::{Connection, Fate};
+//!
+//! # async fn example(connection: &mut Connection, uid: Uid, seen: ModSeq) -> Result<(), client::Error> {
+//! let claimed = Keyword::new("$Claimed").map(Flag::Keyword).into_iter().collect::<Vec<_>>();
+//! let outcome = connection.store(UidSet::one(uid)).unchanged_since(seen).add(&claimed).await?;
+//! match outcome.of(uid) {
+//!     Fate::Won(won) => println!("mine; the next condition is {}", won.mod_seq),
+//!     Fate::Lost => println!("changed since: look again, then perhaps try again"),
+//!     Fate::Vanished => println!("gone: there is nothing to do"),
+//!     Fate::Unproven => println!("the server gave no sign: take it for another's"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Keeping a copy
+//!
+//! What a [`mirror::Delta`] says is applied first and committed then; the checkpoint is stored with what was applied.
+//! A delta that was not committed comes again.
+//!
+//! ```no_run
+//! use client::Connection;
+//! use client::mirror::Mirror;
+//! use std::time::Duration;
+//!
+//! # async fn example(connection: &mut Connection) -> Result<(), client::Error> {
+//! // Or Mirror::resume, from what was stored.
+//! let mut mirror = Mirror::new("INBOX");
+//! let mut delta = mirror.sync(connection).await?;
+//! loop {
+//!     for (uid, state) in &delta.changed {
+//!         println!("{uid} has {:?}", state.flags);
+//!     }
+//!     println!("{} are gone", delta.gone.len());
+//!     let checkpoint = delta.commit();
+//!     println!("level at {:?}", checkpoint.mod_seq());
+//!     // IDLE, until others have done something.
+//!     delta = mirror.wait(connection, Duration::from_mins(20)).await?;
+//! }
+//! # }
+//! ```
+//!
+//! # Waiting
+//!
+//! [`Connection::idle`] waits on the selected mailbox, and where the server has NOTIFY on others as well:
+//!
+//! ```no_run
+//! # async fn example(connection: &mut client::Connection) -> Result<(), client::Error> {
+//! use std::time::Duration;
+//!
+//! connection.notify(&["Jobs", "Jobs/Urgent"]).await?;
+//! let told = connection.idle(Duration::from_mins(20)).await?;
+//! for (mailbox, items) in told.statuses() {
+//!     println!("{mailbox}: {items:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Without I/O
+//!
+//! ```
+//! use client::Conversation;
+//! use client::imap::command::CommandBody;
+//!
+//! let mut conversation = Conversation::default();
+//! conversation.receive(b"* OK [CAPABILITY IMAP4rev1 QRESYNC] hello\r\n").unwrap();
+//! let ticket = conversation.submit(CommandBody::Noop).unwrap();
+//! assert_eq!(conversation.take_output(), b"h1 NOOP\r\n");
+//! conversation.receive(b"* 3 EXISTS\r\nh1 OK done\r\n").unwrap();
+//! let answer = conversation.take_answer(ticket).unwrap();
+//! assert_eq!(answer.untagged.len(), 1);
+//! assert!(conversation.has("QRESYNC"));
+//! ```
 //!
 //! # Invariants
 //! - Nothing a server sends panics; what cannot be parsed is passed over and counted.
@@ -21,6 +134,7 @@ pub mod dialogue;
 mod error;
 pub mod mirror;
 mod place;
+pub mod queue;
 pub mod quirks;
 mod record;
 pub mod sasl;
@@ -35,5 +149,5 @@ pub use imap;
 pub use place::{Place, PlaceError};
 pub use quirks::{Quirks, Server};
 pub use record::Passage;
-pub use store::{StoreOutcome, StoreRequest, Won};
+pub use store::{Fate, StoreOutcome, StoreRequest, Won};
 pub use tls::{Tls, TlsError};

@@ -92,6 +92,7 @@ pub enum Way {
 
 /// Why the mirror took a slower way than the server offers, or began anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Reason {
     /// UIDVALIDITY is another: everything known was void.
     UidValidityChanged,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use url::Url;
 
 /// A server, and perhaps a user and a mailbox.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Place {
     /// TLS from the first octet (`imaps`), instead of STARTTLS where it is offered (`imap`).
     pub implicit_tls: bool,
@@ -73,6 +73,13 @@ impl fmt::Display for Place {
     }
 }
 
+/// Likewise.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({self})")
+    }
+}
+
 /// `%XX` as the octets that they stand for; what is none stands for itself.
 fn percent(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
@@ -104,6 +111,7 @@ mod tests {
         assert_eq!(place.password.as_deref(), Some("se/cret"));
         assert_eq!(place.mailbox.as_deref(), Some("Jobs/In"));
         assert_eq!(place.to_string(), "imaps://me@here@mail.example:1993/Jobs/In");
+        assert_eq!(format!("{place:?}"), "Place(imaps://me@here@mail.example:1993/Jobs/In)");
         let place: Place = "imap://127.0.0.1".parse().unwrap();
         assert_eq!((place.port, place.user, place.mailbox), (143, None, None));
         for wrong in ["", "host", "http://host/", "imap:///x", "imaps://h:99999"] {

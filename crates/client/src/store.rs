@@ -252,7 +252,31 @@ pub fn judge(uids: &UidSet, wanted: &Wanted<'_>, answer: &Answer) -> StoreOutcom
     outcome
 }
 
+/// What a conditional STORE came to for one message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate<'a> {
+    /// This write changed it, or found it as wanted.
+    Won(&'a Won),
+    /// It had been changed since: the write was not done.
+    Lost,
+    /// It is gone.
+    Vanished,
+    /// The server gave no sign, or the message was not asked for.
+    Unproven,
+}
+
 impl StoreOutcome {
+    /// What it came to for this message.
+    #[must_use]
+    pub fn of(&self, uid: Uid) -> Fate<'_> {
+        match self.won.iter().find(|won| won.uid == uid) {
+            Some(won) => Fate::Won(won),
+            None if self.lost.contains(uid.value()) => Fate::Lost,
+            None if self.vanished.contains(uid.value()) => Fate::Vanished,
+            None => Fate::Unproven,
+        }
+    }
+
     /// Adds what another command about other messages came to.
     fn add(&mut self, other: Self) {
         self.won.extend(other.won);
@@ -383,6 +407,12 @@ mod tests {
         assert_eq!(outcome.lost, uids(&[(3, 3), (7, 7)]));
         assert_eq!(outcome.vanished, uids(&[(6, 6), (8, 8)]));
         assert_eq!(outcome.unproven, uids(&[(4, 4)]));
+        let of = |uid| outcome.of(Uid::new(uid).unwrap());
+        assert!(matches!(of(2), Fate::Won(won) if won.mod_seq.value() == 14));
+        assert_eq!(
+            [of(3), of(6), of(4), of(9)],
+            [Fate::Lost, Fate::Vanished, Fate::Unproven, Fate::Unproven]
+        );
     }
 
     #[test]

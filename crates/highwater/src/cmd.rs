@@ -1,11 +1,13 @@
 //! The command line: what can be said, and what the exit codes mean.
 
 mod acl;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod import;
 pub(crate) mod mailbox;
+pub(crate) mod queue;
 pub(crate) mod quota;
 pub(crate) mod replay;
 pub(crate) mod serve;
@@ -34,7 +36,7 @@ const NONE: &str = "none";
     propagate_version = true,
     after_help = "Begin with:  highwater serve\n\nExit codes: 0 done · 1 failed · 2 the command line is \
                   wrong, or nothing could be played · 3 the configuration is wrong ·\n4 the store cannot be opened (in use, damaged, \
-                  of a newer program) · 5 done in part ·\n6 an address cannot be listened on"
+                  of a newer program) · 5 done in part ·\n6 an address cannot be listened on · 7 no job to claim · 8 the job is not held any more"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -46,6 +48,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve mail over IMAP and take it over LMTP.
     Serve(serve::Serve),
+    /// Show in some seconds what this is good for.
+    Demo(demo::Demo),
     /// Add, list, change and delete accounts.
     #[command(subcommand)]
     User(user::User),
@@ -60,6 +64,9 @@ pub(crate) enum Command {
     Quota(quota::Quota),
     /// Play dialogues against any IMAP server, and tell by RFC section which of them hold.
     Replay(replay::Replay),
+    /// Make a mailbox on any IMAP server a queue of jobs, and work on it.
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Take mail from mbox files and Maildirs into an account.
     Import(import::Import),
     /// Write an account's mail into mbox files or a Maildir.
@@ -143,6 +150,10 @@ pub(crate) enum Exit {
     Part = 5,
     /// An address cannot be listened on.
     Listen = 6,
+    /// There is no job to claim.
+    Nothing = 7,
+    /// A job is not held any more.
+    Lost = 8,
 }
 
 /// An error with its exit code.

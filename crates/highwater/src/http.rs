@@ -18,8 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::metrics::Metrics;
-
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 16;
 /// How long one may last.
@@ -27,10 +25,16 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
+/// What `/metrics` answers.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// In OpenMetrics' text form.
+    fn text(&self) -> Result<String, std::fmt::Error>;
+}
+
 /// Serves until the server stops.
 pub(crate) async fn serve(
     listener: TcpListener,
-    metrics: Arc<Metrics>,
+    metrics: Arc<dyn Source>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -59,9 +63,10 @@ pub(crate) async fn serve(
     }
 }
 
-async fn converse(stream: TcpStream, metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, metrics: Arc<dyn Source>, stopping: watch::Receiver<bool>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &metrics, *stopping.borrow());
+        let response =
+            answer(request.method(), request.uri().path(), &*metrics, *stopping.borrow());
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -70,7 +75,12 @@ async fn converse(stream: TcpStream, metrics: Arc<Metrics>, stopping: watch::Rec
     }
 }
 
-fn answer(method: &Method, path: &str, metrics: &Metrics, stopping: bool) -> Response<Full<Bytes>> {
+fn answer(
+    method: &Method,
+    path: &str,
+    metrics: &dyn Source,
+    stopping: bool,
+) -> Response<Full<Bytes>> {
     let (status, text) = match (method, path) {
         (&Method::GET, "/metrics") => match metrics.text() {
             Ok(text) => {
@@ -94,6 +104,7 @@ fn answer(method: &Method, path: &str, metrics: &Metrics, stopping: bool) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn three_paths_are_answered() {

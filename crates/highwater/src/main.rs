@@ -85,6 +85,10 @@ async fn obey(command: Command) -> Result<ExitCode, Failure> {
             log_from(config.log.level);
             serve.run(config).await
         }
+        Command::Demo(demo) => {
+            log_from(Level::Warn);
+            demo.run().await
+        }
         Command::User(user) => {
             log_from(Level::Warn);
             user.run().await
@@ -104,6 +108,10 @@ async fn obey(command: Command) -> Result<ExitCode, Failure> {
         Command::Replay(replay) => {
             log_from(Level::Warn);
             replay.run().await
+        }
+        Command::Queue(queue) => {
+            log_from(Level::Warn);
+            queue.run().await
         }
         Command::Import(import) => {
             log_from(Level::Warn);

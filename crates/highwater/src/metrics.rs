@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 use session::{Event, Observer, Status};
 use store::BatchReport;
 
+use crate::http::Source;
+
 /// A way in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
 pub(crate) enum Protocol {
@@ -158,9 +160,10 @@ impl Metrics {
         self.batch_changes.observe(f64::from(changes));
         self.sync_seconds.observe(report.took.as_secs_f64());
     }
+}
 
-    /// In OpenMetrics' text form.
-    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+impl Source for Metrics {
+    fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

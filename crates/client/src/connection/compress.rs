@@ -78,11 +78,15 @@ fn behind(octets: &[u8], count: u64) -> &[u8] {
 }
 
 impl Connection {
-    /// Compresses everything from here on: worth its turn before much is fetched. Log in first.
+    /// Compresses everything from here on: worth its turn before much is fetched. Log in first; a second time is one
+    /// time.
     ///
     /// # Errors
     /// [`Error::Lacks`] without COMPRESS=DEFLATE, and as [`Connection::run`]; after NO the connection goes on as it was.
     pub async fn compress(&mut self) -> Result<(), Error> {
+        if self.deflate.is_some() {
+            return Ok(());
+        }
         if !self.has("COMPRESS=DEFLATE") {
             return Err(Error::Lacks("COMPRESS=DEFLATE"));
         }

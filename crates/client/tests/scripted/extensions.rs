@@ -72,6 +72,7 @@ async fn what_follows_the_ok_is_compressed_even_in_the_same_segment() {
     let opened = Connection::open(server.place(), &Credentials::None, &options()).await;
     let mut connection = opened.expect("a connection");
     connection.compress().await.expect("compression");
+    connection.compress().await.expect("no second one");
     let answer = connection.run(CommandBody::Noop).await.expect("an answer");
     assert_eq!(answer.untagged.len(), 2, "EXISTS and FETCH");
     let fetched = answer.fetched().next().expect("a message");

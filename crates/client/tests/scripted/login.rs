@@ -1,16 +1,15 @@
 //! Logging in: each mechanism as it stands on the wire, and what goes wrong.
 
 use crate::script::{options, play};
-use client::imap::command::Secret;
 use client::sasl::SaslError;
-use client::{Connection, Credentials, Error, Place};
+use client::{Connection, Credentials, Error, Options, Place, Tls};
 
 fn password() -> Credentials {
-    Credentials::Password { user: "tim".into(), password: Secret(b"tanstaaf".to_vec()) }
+    Credentials::password("tim", "tanstaaf")
 }
 
 fn token() -> Credentials {
-    Credentials::Token { user: "tim".into(), token: Secret(b"abc".to_vec()) }
+    Credentials::token("tim", "abc")
 }
 
 async fn open(dialogue: &str, credentials: Credentials) -> Result<Connection, Error> {
@@ -123,5 +122,27 @@ async fn nothing_secret_leaves_this_machine_in_clear() {
     let place = Place { host: "0.0.0.0".into(), ..server.place().clone() };
     let opened = Connection::open(&place, &password(), &options()).await;
     assert!(matches!(opened, Err(Error::Lacks(_))), "{opened:?}");
+    server.end();
+}
+
+#[tokio::test]
+async fn a_server_that_says_goodbye_at_once_is_heard_and_starttls_without_tls_is_not_said() {
+    let opened = open("S: * BYE [UNAVAILABLE] later", Credentials::None).await;
+    assert!(matches!(&opened, Err(Error::Bye(text)) if text == "later"), "{opened:?}");
+    let opened = open("S: * OK [CAPABILITY IMAP4rev1 STARTTLS] hello", Credentials::None).await;
+    assert!(opened.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_said_in_clear_behind_starttls_ends_the_connection() {
+    let server = play(
+        "S: * OK [CAPABILITY IMAP4rev1 STARTTLS] hello
+         C: h1 STARTTLS
+         S: h1 OK now
+         S: * CAPABILITY IMAP4rev1 AUTH=PLAIN",
+    );
+    let options = Options::new(Some(Tls::unverified().expect("TLS")));
+    let opened = Connection::open(server.place(), &password(), &options).await;
+    assert!(matches!(opened, Err(Error::Protocol(_) | Error::Tls(_))), "{opened:?}");
     server.end();
 }

@@ -110,20 +110,21 @@ impl Replay {
     /// Where to, as whom, with which password.
     fn door(&self) -> Result<(Door, String, String)> {
         let url = self.files_and_url.last().context("no URL")?;
-        let place: Place = url.parse()?;
+        let mut place: Place = url.parse()?;
         let user = place.user.clone().context("the URL names no user: imaps://user@host")?;
-        let password = match (&self.password_file, std::env::var(PASSWORD)) {
-            (Some(file), _) => first_line(file)?,
-            (None, Ok(password)) => password,
-            (None, Err(_)) => place.password.clone().with_context(|| {
-                format!("no password: set {PASSWORD}, or name a --password-file")
-            })?,
+        let password = match &self.password_file {
+            Some(file) => first_line(file)?,
+            None => place.password.take().or_else(|| std::env::var(PASSWORD).ok()).with_context(
+                || format!("no password: set {PASSWORD}, or name a --password-file"),
+            )?,
         };
+        let here =
+            matches!(place.host.as_str(), "localhost" | "::1") || place.host.starts_with("127.");
         let tls = match &self.ca {
             Some(file) => Some(Tls::only(file)?),
             None if self.insecure => Some(Tls::unverified()?),
-            None if place.implicit_tls => Some(Tls::system()?),
-            None => Tls::system().ok(),
+            None if here && !place.implicit_tls => None,
+            None => Some(Tls::system()?),
         };
         let patience = Duration::from_secs(self.patience);
         Ok((Door { place, tls, insecure: self.insecure, patience }, user, password))

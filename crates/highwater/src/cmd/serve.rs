@@ -150,14 +150,14 @@ impl Serve {
     }
 }
 
-fn temporary_directory() -> Result<tempfile::TempDir> {
+pub(super) fn temporary_directory() -> Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix("highwater-")
         .tempdir()
         .context("a temporary directory cannot be made: check TMPDIR")
 }
 
-fn start_failure(error: StartError) -> Failure {
+pub(super) fn start_failure(error: StartError) -> Failure {
     match error {
         StartError::Store(error) => Failure::new(Exit::Store, error),
         StartError::Listen(error) => Failure::new(Exit::Listen, error),

@@ -57,7 +57,7 @@ pub(crate) fn sections() -> HashMap<&'static str, Vec<Cite>> {
         let (id, level) = (cells.next()?, cells.nth(1)?);
         // Sections are RFC 7162's unless another RFC is named.
         let mut found = cites(&format!("RFC 7162 {level}"));
-        found.retain(|cite| cite.section.is_some());
+        found.retain(|cite| cite.rfc != 7162 || cite.section.is_some());
         Some((id, found))
     };
     REQUIREMENTS.lines().filter(is_row).filter_map(row).collect()

@@ -1,6 +1,5 @@
 //! The client of this workspace and the server of this workspace.
 
-use client::imap::command::Secret;
 use client::sasl::{Context, Exchange, Mechanism};
 use client::{Connection, Credentials, Error, Options, Place, Tls};
 use std::time::Duration;
@@ -26,7 +25,7 @@ fn unverified() -> Option<Tls> {
 }
 
 fn credentials(password: &str) -> Credentials {
-    Credentials::Password { user: "test".into(), password: Secret(password.into()) }
+    Credentials::password("test", password)
 }
 
 #[test]

@@ -10,9 +10,11 @@
 
 mod admin;
 mod client;
+mod demo;
 mod ends;
 mod imap;
 mod lmtp;
+mod queue;
 mod replay;
 mod sharing;
 mod support;
