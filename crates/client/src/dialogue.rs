@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - Neither a file nor a server makes it panic: what is wrong is told with its file and line.
-//! - It waits only as long as the [`Wire`] does.
+//! - It waits only as long as the [`Wire`] does, and hears no more than ten thousand lines at a time.
 
 mod block;
 mod cite;
@@ -28,6 +28,9 @@ pub use script::{Dialogue, ScriptError, Sent, Step, dialogues};
 pub use wire::{Door, Stop};
 
 use std::fmt;
+
+/// Untagged lines that are heard in one answer.
+const LINES_MAX: usize = 10_000;
 
 /// A connection to whatever is being tested.
 pub trait Wire {
@@ -137,7 +140,7 @@ fn quoted(text: &str) -> String {
 /// Reads up to the tagged answer; the lines before it when that is OK.
 fn answered(wire: &mut dyn Wire, tag: &str) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
-    loop {
+    while lines.len() < LINES_MAX {
         let line = wire.line().ok_or_else(|| format!("no answer to {tag}"))?;
         match line.strip_prefix(tag).and_then(|rest| rest.strip_prefix(' ')) {
             Some(rest) if rest.starts_with("OK") => return Ok(lines),
@@ -145,4 +148,5 @@ fn answered(wire: &mut dyn Wire, tag: &str) -> Result<Vec<String>, String> {
             None => lines.push(line),
         }
     }
+    Err(format!("no end of the answer to {tag}"))
 }

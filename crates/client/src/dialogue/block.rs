@@ -2,6 +2,9 @@
 
 use super::pattern::{Bound, Rules};
 
+/// How often a line is tried against a pattern in one block; what needs more has no match that anybody would see.
+const TRIES_MAX: usize = 200_000;
+
 /// Matches parts that are separated by `---`, in this order.
 ///
 /// Answers the bindings, or what is wrong.
@@ -55,7 +58,8 @@ fn block(
         }
     }
     let mut used = vec![false; came.len()];
-    let Some(bound) = assign(rules, &wanted, came, &mut used, bound) else {
+    let mut tries = TRIES_MAX;
+    let Some(bound) = assign(rules, &wanted, came, (&mut used, &mut tries), bound) else {
         return Err(missing(rules, &wanted, came, bound));
     };
     let extra = came.iter().zip(&used).filter(|(_, used)| !**used).map(|(line, _)| line);
@@ -107,7 +111,7 @@ fn assign(
     rules: Rules,
     wanted: &[Line<'_>],
     came: &[String],
-    used: &mut [bool],
+    (used, tries): (&mut [bool], &mut usize),
     bound: &Bound,
 ) -> Option<Bound> {
     let Some((first, rest)) = wanted.split_first() else { return Some(bound.clone()) };
@@ -115,18 +119,63 @@ fn assign(
         if used.get(at) != Some(&false) {
             continue;
         }
+        *tries = tries.checked_sub(1)?;
         let Some(with) = rules.line(first.pattern, candidate, bound) else { continue };
         mark(used, at, true);
-        if let Some(done) = assign(rules, rest, came, used, &with) {
+        if let Some(done) = assign(rules, rest, came, (used, tries), &with) {
             return Some(done);
         }
         mark(used, at, false);
     }
-    if first.optional { assign(rules, rest, came, used, bound) } else { None }
+    if first.optional { assign(rules, rest, came, (used, tries), bound) } else { None }
 }
 
 fn mark(used: &mut [bool], at: usize, value: bool) {
     if let Some(place) = used.get_mut(at) {
         *place = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Measure;
+    use super::*;
+
+    fn holds(measure: Measure, expected: &str, came: &str) -> Result<(), String> {
+        let rules = Rules { measure, uid_owed: false, by_change: false };
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        segments(rules, &lines(expected), &lines(came), &Bound::new()).map(drop)
+    }
+
+    #[test]
+    fn marks_are_for_others_only() {
+        for (expected, came) in [
+            ("?* 1 EXPUNGE\n* 2 EXPUNGE", "* 2 EXPUNGE"),
+            ("?!* 1 EXPUNGE\n...", "* 1 EXPUNGE"),
+            ("* 2 EXPUNGE", "* 2 EXPUNGE\n* 1 FETCH (FLAGS ())"),
+            ("* 2 EXPUNGE", "* 2 EXPUNGE\n* 7 EXISTS\n* OK hello"),
+        ] {
+            assert!(holds(Measure::Ours, expected, came).is_err(), "{expected}");
+            assert_eq!(holds(Measure::Rfc, expected, came), Ok(()), "{expected}");
+        }
+        for (expected, came) in [
+            ("!* 1 EXPUNGE\n...", "* 1 EXPUNGE"),
+            ("* 2 EXPUNGE", "* 2 EXPUNGE\n* 1 EXPUNGE"),
+            ("* 2 EXPUNGE\n---\n* 1 EXPUNGE", "* 1 EXPUNGE\n* 2 EXPUNGE"),
+            ("* 2 EXPUNGE", "* 2 EXPUNGE\n* 1 FETCH (UID 1)"),
+            (
+                "* 1 FETCH (MODSEQ ($m))\n* 2 FETCH (MODSEQ ($m))",
+                "* 1 FETCH (MODSEQ (3))\n* 2 FETCH (MODSEQ (4))",
+            ),
+        ] {
+            assert!(holds(Measure::Rfc, expected, came).is_err(), "{expected}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_tell_apart_is_not_tried_for_ever() {
+        let expected = format!("{}* 1 EXPUNGE", "* $a FETCH (FLAGS ())\n".repeat(30));
+        let came = "* 1 FETCH (FLAGS ())\n".repeat(30);
+        assert!(holds(Measure::Ours, &expected, &came).is_err());
     }
 }

@@ -5,16 +5,13 @@ use super::names::{Names, named};
 use super::pattern::{Bound, Rules};
 use super::script::{Dialogue, Sent, Step, ends_block};
 use super::words::{substitute, unescape};
-use super::{Failure, Measure, Place, Wire, answered, log_in, quoted};
+use super::{Failure, LINES_MAX, Measure, Place, Wire, answered, log_in, quoted};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::collections::{HashMap, HashSet};
 
 /// The connection that makes mailboxes and messages.
 const FIXTURES: usize = 0;
-
-/// Untagged lines that are heard in one answer.
-const LINES_MAX: usize = 10_000;
 
 /// Flags of the five messages.
 const FIVE: [&str; 5] = ["", "\\Seen", "\\Deleted", "$Work", ""];

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 /// How long one read lasts at most.
 const GLANCE: Duration = Duration::from_millis(250);
 const READ_BYTES: usize = 16 * 1024;
+/// A line that is longer, its literals included, ends the connection.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Asks everybody who waits to give up.
 #[derive(Clone, Default, Debug)]
@@ -175,7 +177,8 @@ impl Wire for Tcp {
                 return Some(text.trim_end_matches(['\r', '\n']).to_owned());
             }
             let patient = begun.elapsed() < self.patience && !self.stop.is_stopped();
-            if !(patient && self.read()) {
+            self.closed |= self.buffer.len() > LINE_BYTES_MAX;
+            if !(patient && !self.closed && self.read()) {
                 return None;
             }
         }
