@@ -98,11 +98,16 @@ def main():
     outcome = report.Report("queue")
     scratch = server.Scratch("queue-")
     try:
-        with server.start(users=1) as running, proxy.Proxy(running.imap, arguments.seed, (2000, 400_000)) as line:
+        with server.start(users=1) as running, proxy.Proxy(running.imap, arguments.seed, cuts(arguments)) as line:
             run(outcome, running, line, scratch.path, arguments)
     finally:
         scratch.remove()
     outcome.finish()
+
+
+def cuts(arguments):
+    """After how many octets a line is cut: a worker must be able to read the queue once, or nobody begins."""
+    return 2000, max(400_000, arguments.jobs * 400)
 
 
 def run(outcome, running, line, folder, arguments):
