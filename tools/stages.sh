@@ -2,10 +2,10 @@
 # Sourced by ./test; each stage_NAME runs in a shell of its own.
 # shellcheck shell=bash disable=SC2034
 
-STAGES=(fmt clippy build unit contract transcripts simulation race durability crash newuser clients docs faults)
+STAGES=(fmt clippy build unit contract transcripts simulation race doctor durability crash newuser clients docs faults)
 declare -A BUDGET=(
     [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=30 [simulation]=40
-    [race]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
+    [race]=40 [doctor]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
     [fmt]="every file is formatted by rustfmt"
@@ -16,6 +16,7 @@ declare -A PURPOSE=(
     [transcripts]="the dialogues, in process and against the server, replay --builtin included"
     [simulation]="clients that drop and resync never lose a change"
     [race]="many clients claim one message: one winner; Dovecot has several"
+    [doctor]="highwater doctor finds what is planted, nothing on Highwater, and leaves nothing behind"
     [durability]="under strace, nothing is acknowledged before it is synced"
     [crash]="kill -9 under load loses nothing that was acknowledged"
     [newuser]="the README's way, from the first command to a stored flag"
@@ -99,6 +100,8 @@ stage_race() {
         PEER=dovecot tests/race/claim.py --rounds 250 --seed "$SEED" --expect several &&
         tests/race/move.py
 }
+
+stage_doctor() { tests/doctor/verdicts.py --seed "$SEED" ${LONG:+--long}; }
 
 stage_durability() { tests/durability/check.py ${LONG:+--rounds 100}; }
 
