@@ -2,10 +2,10 @@
 # Sourced by ./test; each stage_NAME runs in a shell of its own.
 # shellcheck shell=bash disable=SC2034
 
-STAGES=(fmt clippy build unit contract transcripts simulation race queue durability crash newuser clients docs faults)
+STAGES=(fmt clippy build unit contract transcripts simulation race queue doctor durability crash newuser clients docs faults)
 declare -A BUDGET=(
     [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [transcripts]=30 [simulation]=40
-    [race]=40 [queue]=60 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
+    [race]=40 [queue]=60 [doctor]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
     [fmt]="every file is formatted by rustfmt"
@@ -17,6 +17,7 @@ declare -A PURPOSE=(
     [simulation]="clients that drop and resync never lose a change"
     [race]="many clients claim one message: one winner; Dovecot has several"
     [queue]="workers that are killed and frozen acknowledge each job once"
+    [doctor]="highwater doctor finds what is planted, nothing on Highwater, and leaves nothing behind"
     [durability]="under strace, nothing is acknowledged before it is synced"
     [crash]="kill -9 under load loses nothing that was acknowledged"
     [newuser]="the README's way, from the first command to a stored flag"
@@ -107,6 +108,8 @@ stage_queue() {
     tests/queue/chaos.py --seed "$SEED" "${form[@]}" || return 1
     [ -z "${LONG:-}" ] || PEER=dovecot tests/queue/chaos.py --seed "$SEED"
 }
+
+stage_doctor() { tests/doctor/verdicts.py --seed "$SEED" ${LONG:+--long}; }
 
 stage_durability() { tests/durability/check.py ${LONG:+--rounds 100}; }
 

@@ -202,10 +202,10 @@ fn table(tallies: &Tallies) -> String {
             race.request().to_owned(),
             tally.rounds.to_string(),
             tally.in_flight.to_string(),
-            tally.several.to_string(),
+            applies(*race != Race::Resync, tally.several),
             applies(*race != Race::Resync, tally.most as u64),
             applies(*race != Race::Resync, tally.none),
-            applies(race.has_one_winner(), tally.otherwise),
+            applies(race.decides(), tally.otherwise),
             applies(race.has_proof(), tally.proof_several),
             applies(race.has_proof(), tally.proof_none),
         ]);

@@ -7,16 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use client::{Answer, Connection, Error};
-use imap::command::{CommandBody, Fetch, FetchItem, MailboxName, QResync, Select, StoreAction};
-use imap::encode::Code;
-use imap::flag::Flag;
-use imap::number::{ModSeqOrZero, Uid, UidValidity};
-use imap::response::{FetchData, FlagName, Response};
+use client::mirror::{Mirror, Reason};
+use client::store::{sequence, store};
+use client::{Connection, Error};
+use imap::command::{CommandBody, StoreAction};
+use imap::flag::{Flag, SystemFlag};
+use imap::number::Uid;
+use imap::response::FlagName;
 use imap::set::UidSet;
 
-use super::door::Door;
-use super::field::{Field, all, own_marks};
+use super::chance::Chance;
+use super::field::{Field, own_marks};
 use super::tally::{Race, Tally};
 use super::transcript::Transcript;
 
@@ -27,153 +28,57 @@ const SHOWN_MAX: usize = 10;
 /// Changes of each client in one round.
 const CHANGES: usize = 3;
 
-/// What a client knows of a mailbox.
-#[derive(Default)]
-struct Mirror {
-    uid_validity: Option<UidValidity>,
-    mod_seq: Option<ModSeqOrZero>,
-    messages: BTreeMap<u32, BTreeSet<String>>,
-}
+/// What there is, or what a client believes: the flags of each message.
+type Messages = BTreeMap<Uid, BTreeSet<String>>;
 
-impl Mirror {
-    /// Takes in what the server says, in its order.
-    fn take(&mut self, untagged: &[Response]) {
-        for response in untagged {
-            match response {
-                Response::Vanished { uids, .. } => {
-                    self.messages.retain(|uid, _| !uids.contains(*uid));
-                }
-                Response::Fetch { items, .. } => self.take_items(items),
-                _ => {}
-            }
-        }
-    }
-
-    fn take_items(&mut self, items: &[FetchData]) {
-        let (mut uid, mut told) = (None, None);
-        for item in items {
-            match item {
-                FetchData::Uid(value) => uid = Some(value.value()),
-                FetchData::Flags(flags) => told = Some(names(flags)),
-                _ => {}
-            }
-        }
-        if let (Some(uid), Some(flags)) = (uid, told) {
-            self.messages.insert(uid, flags);
-        }
-    }
-
-    /// Selects the mailbox and catches up.
-    async fn catch_up(&mut self, client: &mut Connection, mailbox: &str) -> Result<(), Error> {
-        let known = self.uid_validity.zip(self.mod_seq);
-        let has_qresync = client.has("QRESYNC");
-        let qresync = known.filter(|_| has_qresync).map(|(uid_validity, mod_seq)| QResync {
-            uid_validity,
-            mod_seq,
-            known_uids: None,
-            match_data: None,
-        });
-        let whole = qresync.is_none();
-        let mailbox = MailboxName(mailbox.to_owned());
-        let select = Select { mailbox, read_only: false, condstore: whole, qresync };
-        let selected = client.run(CommandBody::Select(select)).await?;
-        let (uid_validity, mod_seq) = numbers(&selected)?;
-        if known.is_some_and(|(known, _)| known != uid_validity) {
-            return Err(Error::Protocol("UIDVALIDITY has changed".into()));
-        }
-        self.take(&selected.untagged);
-        if whole {
-            self.fetch(client).await?;
-        }
-        // What SELECT has told is what the resync covers, not what came since.
-        (self.uid_validity, self.mod_seq) = (Some(uid_validity), Some(mod_seq));
-        Ok(())
-    }
-
-    /// Without QRESYNC: what has changed, and then what there is.
-    async fn fetch(&mut self, client: &mut Connection) -> Result<(), Error> {
-        let items = vec![FetchItem::Uid, FetchItem::Flags];
-        let changed_since = self.mod_seq;
-        let fetch = Fetch { uid: true, set: all(), items, changed_since, vanished: false };
-        self.take(&client.run(CommandBody::Fetch(fetch)).await?.untagged);
-        let items = vec![FetchItem::Uid];
-        let fetch = Fetch { uid: true, set: all(), items, changed_since: None, vanished: false };
-        let there = client.run(CommandBody::Fetch(fetch)).await?;
-        let there: BTreeSet<u32> = there.fetched().map(|fetched| fetched.uid.value()).collect();
-        self.messages.retain(|uid, _| there.contains(uid));
-        Ok(())
-    }
-}
-
-fn numbers(selected: &Answer) -> Result<(UidValidity, ModSeqOrZero), Error> {
-    let mut found = (None, None);
-    for code in selected.codes() {
-        match code {
-            Code::UidValidity(number) => found.0 = Some(*number),
-            Code::HighestModSeq(number) => found.1 = Some(ModSeqOrZero::from(*number)),
-            _ => {}
-        }
-    }
-    found.0.zip(found.1).ok_or(Error::Lacks("UIDVALIDITY and HIGHESTMODSEQ in answer to SELECT"))
-}
-
-pub(super) fn names(flags: &[FlagName]) -> BTreeSet<String> {
-    let kept = flags.iter().filter_map(|flag| match flag {
-        FlagName::Flag(flag) => Some(flag.to_string().to_ascii_lowercase()),
-        FlagName::Recent | FlagName::Any => None,
-        FlagName::Other(name) => Some(name.to_ascii_lowercase()),
-    });
-    kept.collect()
-}
-
-async fn enter(door: &Door) -> Result<Connection, Error> {
-    let mut client = door.open().await?;
-    if client.has("QRESYNC") {
-        client.run(CommandBody::Enable(vec!["QRESYNC".to_owned()])).await?;
-    }
-    Ok(client)
-}
-
-/// One slice: the client comes back over the same connection by selecting anew, and once over another connection.
+/// One slice: the client drops and comes back in the midst of changes, and again when all is quiet.
 pub(super) async fn resyncs(field: &mut Field, tally: &mut Tally) -> Result<(), Error> {
     field.pool().await?;
-    let mailbox = field.scratch.mailbox.clone();
-    let mut mirror = Mirror::default();
-    let mut client = enter(&field.door).await?;
-    mirror.catch_up(&mut client, &mailbox).await?;
-    for at in 0..SLICE {
-        if at == SLICE / 2 {
-            drop(client);
-            client = enter(&field.door).await?;
-        }
+    let mut mirror = Mirror::new(&field.scratch.mailbox);
+    let mut client = field.door.open().await?;
+    catch_up(&mut mirror, &mut client).await?;
+    for _ in 0..SLICE {
         let begun = Instant::now();
+        let fell_back = mirror.reasons().len();
+        drop(client);
+        client = field.door.open().await?;
         client.record();
         let in_flight = amid_changes(field, &mut mirror, &mut client).await?;
         tally.round(in_flight);
-        mirror.catch_up(&mut client, &mailbox).await?;
-        let there: BTreeMap<u32, BTreeSet<String>> = field
-            .look_at_all()
-            .await?
-            .into_iter()
-            .map(|(uid, (flags, _))| (uid.value(), names(&flags)))
-            .collect();
-        let unlike = differences(&mirror.messages, &there);
-        if !unlike.is_empty() {
-            tally.several += unlike.len() as u64;
+        catch_up(&mut mirror, &mut client).await?;
+        let there = field.look_at_all().await?;
+        let there = there.into_iter().map(|(uid, (flags, _))| (uid, names(&flags))).collect();
+        let believed = mirror.messages().map(|(uid, state)| (uid, lower(&state.flags))).collect();
+        let unlike = differences(&believed, &there);
+        let contradictions = mirror.reasons().iter().skip(fell_back).filter(is_contradiction);
+        let contradictions = contradictions.count() as u64;
+        tally.otherwise += unlike.len() as u64 + contradictions;
+        if !unlike.is_empty() || contradictions > 0 {
             let what = format!(
-                "{}: after the resync the client is wrong about {} messages",
+                "{}: the client is wrong about {} messages, and the server contradicted itself {contradictions} times",
                 Race::Resync,
-                unlike.len()
+                unlike.len(),
             );
-            let said =
-                Transcript::of(what, begun, None, [(field.clients.len(), &client)].into_iter());
+            let who = [(field.clients.len(), &client)].into_iter();
+            let said = Transcript::of(what, begun, None, who);
             let lines = unlike.into_iter().take(SHOWN_MAX).chain(said.lines).collect();
             tally.first.get_or_insert(Transcript { lines, what: said.what });
-            mirror.messages = there;
+            mirror = Mirror::new(&field.scratch.mailbox);
         }
     }
     client.close().await;
     Ok(())
+}
+
+/// Selects the mailbox and takes in what has changed; what it believes then is all there is to commit.
+async fn catch_up(mirror: &mut Mirror, client: &mut Connection) -> Result<(), Error> {
+    mirror.sync(client).await?.commit();
+    Ok(())
+}
+
+/// Whether the client had to ask for everything because what it was told by mod-sequence did not add up.
+fn is_contradiction(reason: &&Reason) -> bool {
+    matches!(reason, Reason::CountDiffers | Reason::NumberUnknown | Reason::ModSeqFell)
 }
 
 /// Catches up while the changes of all others are in flight; answers how many of them were when it began.
@@ -188,8 +93,7 @@ async fn amid_changes(
     for writer in &mut field.clients {
         let mut own = Vec::new();
         for _ in 0..CHANGES {
-            let change = change(&mut field.chance, &uids, &marks);
-            for command in change {
+            for command in change(&mut field.chance, &uids, &marks) {
                 own.push(writer.submit(command)?);
             }
         }
@@ -199,7 +103,7 @@ async fn amid_changes(
         writer.flush().await?;
     }
     let in_flight = field.clients.iter().filter(|writer| !writer.has_input()).count();
-    mirror.catch_up(client, &field.scratch.mailbox).await?;
+    catch_up(mirror, client).await?;
     for (writer, own) in field.clients.iter_mut().zip(tickets) {
         for ticket in own {
             writer.answer(ticket).await?;
@@ -209,70 +113,75 @@ async fn amid_changes(
 }
 
 /// A change of some message: mostly of a flag, at times an expunge.
-fn change(chance: &mut super::chance::Chance, uids: &[Uid], marks: &[Flag]) -> Vec<CommandBody> {
-    let uid = uids.get(chance.below(uids.len())).map_or(1, |uid| uid.value());
-    let Some(set) = client::store::sequence(&UidSet::from_ranges([(uid, uid)])) else {
-        return Vec::new();
-    };
+fn change(chance: &mut Chance, uids: &[Uid], marks: &[Flag]) -> Vec<CommandBody> {
+    let this: UidSet = uids.get(chance.below(uids.len())).copied().into_iter().collect();
+    let Some(set) = sequence(&this) else { return Vec::new() };
     let mark: Vec<Flag> = marks.get(chance.below(marks.len())).cloned().into_iter().collect();
-    let store = |action, flags: &[Flag]| client::store::store(set.clone(), None, action, flags);
+    let change = |action, flags: &[Flag]| store(set.clone(), None, action, flags);
     match chance.below(10) {
         0 => {
-            let deleted = [Flag::System(imap::flag::SystemFlag::Deleted)];
+            let deleted = [Flag::System(SystemFlag::Deleted)];
             let expunge = CommandBody::Expunge(Some(set.clone()));
-            vec![store(StoreAction::Add, &deleted), expunge]
+            vec![change(StoreAction::Add, &deleted), expunge]
         }
-        1..=3 => vec![store(StoreAction::Remove, &mark)],
-        4..=5 => vec![store(StoreAction::Replace, &mark)],
-        _ => vec![store(StoreAction::Add, &mark)],
+        1..=3 => vec![change(StoreAction::Remove, &mark)],
+        4..=5 => vec![change(StoreAction::Replace, &mark)],
+        _ => vec![change(StoreAction::Add, &mark)],
     }
 }
 
-/// What one side has otherwise than the other, a line for each message.
-fn differences(
-    mirror: &BTreeMap<u32, BTreeSet<String>>,
-    there: &BTreeMap<u32, BTreeSet<String>>,
-) -> Vec<String> {
-    let uids: BTreeSet<u32> = mirror.keys().chain(there.keys()).copied().collect();
-    let unlike = uids.into_iter().filter(|uid| mirror.get(uid) != there.get(uid));
-    unlike
-        .map(|uid| {
-            format!(
-                "UID {uid}: the client has {}, a plain FETCH {}",
-                shown(mirror.get(&uid)),
-                shown(there.get(&uid))
-            )
-        })
-        .collect()
+/// Flags as they can be compared and shown.
+pub(super) fn names(flags: &[FlagName]) -> BTreeSet<String> {
+    let kept = flags.iter().filter_map(|flag| match flag {
+        FlagName::Flag(flag) => Some(flag.to_string()),
+        FlagName::Recent | FlagName::Any => None,
+        FlagName::Other(name) => Some(name.clone()),
+    });
+    lower(&kept.collect::<Vec<_>>())
 }
 
+fn lower(flags: &[String]) -> BTreeSet<String> {
+    flags.iter().map(|flag| flag.to_ascii_lowercase()).collect()
+}
+
+/// What one side has otherwise than the other, a line for each message.
+fn differences(believed: &Messages, there: &Messages) -> Vec<String> {
+    let uids: BTreeSet<Uid> = believed.keys().chain(there.keys()).copied().collect();
+    let unlike = uids.into_iter().filter(|uid| believed.get(uid) != there.get(uid));
+    let line = |uid: Uid| {
+        let (believed, there) = (shown(believed.get(&uid)), shown(there.get(&uid)));
+        format!("UID {uid}: the client has {believed}, a plain FETCH {there}")
+    };
+    unlike.map(line).collect()
+}
+
+/// Flags in parentheses, or that there is no message.
 pub(super) fn shown(flags: Option<&BTreeSet<String>>) -> String {
-    flags.map_or("nothing".to_owned(), |flags| {
+    let joined = |flags: &BTreeSet<String>| {
         format!("({})", flags.iter().map(String::as_str).collect::<Vec<_>>().join(" "))
-    })
+    };
+    flags.map_or("nothing".to_owned(), joined)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imap::response::parse;
 
     #[test]
-    fn a_mirror_takes_changes_in_their_order_and_a_lost_one_shows() {
-        let mut mirror = Mirror::default();
-        let lines: [&[u8]; 5] = [
-            b"* 1 FETCH (UID 1 FLAGS (\\Recent $A) MODSEQ (5))",
-            b"* 2 FETCH (UID 2 FLAGS () MODSEQ (6))",
-            b"* VANISHED (EARLIER) 1,9:12",
-            b"* 1 FETCH (FLAGS (\\Seen) UID 2)",
-            b"* 1 FETCH (UID 2 MODSEQ (9))",
+    fn a_lost_change_a_lost_expunge_and_a_lost_message_show() {
+        let messages = |list: &[(u32, &str)]| -> Messages {
+            let flags = |flags: &str| flags.split_whitespace().map(str::to_owned).collect();
+            list.iter().map(|(uid, text)| (Uid::new(*uid).unwrap(), flags(text))).collect()
+        };
+        let there = messages(&[(1, "$a \\seen"), (2, ""), (4, "$b")]);
+        assert_eq!(differences(&there, &there), [""; 0]);
+        let believed = messages(&[(1, "$a"), (2, ""), (3, "$c")]);
+        let expected = [
+            "UID 1: the client has ($a), a plain FETCH ($a \\seen)",
+            "UID 3: the client has ($c), a plain FETCH nothing",
+            "UID 4: the client has nothing, a plain FETCH ($b)",
         ];
-        let told: Vec<Response> = lines.iter().map(|line| parse(line).unwrap()).collect();
-        mirror.take(&told);
-        let there = BTreeMap::from([(2, BTreeSet::from(["\\seen".to_owned()]))]);
-        assert_eq!(differences(&mirror.messages, &there), [""; 0]);
-        mirror.take(&told[..1]);
-        let lost = differences(&mirror.messages, &there);
-        assert_eq!(lost, ["UID 1: the client has ($a), a plain FETCH nothing"]);
+        assert_eq!(differences(&believed, &there), expected);
+        assert_eq!(names(&[FlagName::Recent, FlagName::new("$A")]), BTreeSet::from(["$a".into()]));
     }
 }

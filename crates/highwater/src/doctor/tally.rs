@@ -149,11 +149,12 @@ pub(crate) struct Tally {
     pub(crate) rounds: u64,
     /// Rounds with two or more requests proven in flight at one moment.
     pub(crate) in_flight: u64,
-    /// Messages with two winners or more by the plain rule; messages that differ after a resync.
+    /// Messages with two winners or more by the plain rule.
     pub(crate) several: u64,
     /// The most winners that a message had.
     pub(crate) most: usize,
-    /// Messages with one winner that end otherwise than it was told.
+    /// Messages with one winner that end otherwise than it was told; messages that a client is wrong about after a
+    /// resync, and what it was told that did not add up.
     pub(crate) otherwise: u64,
     /// Messages that nobody has won by the plain rule.
     pub(crate) none: u64,
@@ -278,7 +279,7 @@ mod tests {
             let proof = Tally { several: 1, proof_several: 1, ..tally(90_000) };
             assert_eq!(verdict(&tallies(&[(race, proof)]), true), Verdict::Unsafe, "{race:?}");
         }
-        let differs = Tally { several: 1, ..tally(10) };
+        let differs = Tally { otherwise: 1, ..tally(10) };
         assert_eq!(verdict(&tallies(&[(Race::Resync, differs)]), true), Verdict::Unsafe);
     }
 
