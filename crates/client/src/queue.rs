@@ -303,17 +303,22 @@ impl Queue {
         }
     }
 
-    /// Reads the state of these messages; those that the server does not tell of are gone.
-    async fn read_back(&mut self, uids: &UidSet) -> Outcome<Option<Answer>> {
+    /// Reads the state of these messages, after a command that is on its way; those that the server does not tell of
+    /// are gone. What FETCH shows may come before the answer to either.
+    async fn read_back(&mut self, before: Option<Ticket>, uids: &UidSet) -> Outcome<Vec<Answer>> {
         let mut items = vec![FetchItem::Uid, FetchItem::Flags];
         items.extend((self.footing != Footing::Marked).then_some(FetchItem::ModSeq));
-        let answer = self.fetch(uids, items).await?;
-        let told = answer.iter().flat_map(Answer::fetched).map(|fetched| fetched.uid.value());
+        let fetch = fetch(uids, items).map(|body| self.connection.submit(body)).transpose()?;
+        let mut answers = self.answers(before).await?;
+        if let Some(fetch) = fetch {
+            answers.push(self.answer(fetch).await?.ok()?);
+        }
+        let told = answers.iter().flat_map(Answer::fetched).map(|fetched| fetched.uid.value());
         let told: BTreeSet<u32> = told.collect();
         for uid in uids.iter().filter(|uid| !told.contains(uid)) {
             self.view.remove(uid);
         }
-        Ok(answer)
+        Ok(answers)
     }
 
     /// Says which delayed jobs are due, on the server's clock.
@@ -457,6 +462,14 @@ impl Queue {
         let answer = self.connection.answer(ticket).await?;
         self.learn(&answer.untagged);
         Ok(answer)
+    }
+
+    /// The answer to a command that was perhaps sent.
+    async fn answers(&mut self, ticket: Option<Ticket>) -> Outcome<Vec<Answer>> {
+        match ticket {
+            Some(ticket) => Ok(vec![self.answer(ticket).await?]),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn learn(&mut self, told: &[Response]) {

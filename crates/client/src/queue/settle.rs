@@ -14,7 +14,7 @@ use imap::command::StoreAction;
 use imap::encode::{Code, Status};
 use imap::number::{ModSeq, ModSeqOrZero};
 use imap::set::UidSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// What is to become of a job.
@@ -185,20 +185,25 @@ impl Queue {
             let body = store(set, condition, StoreAction::Replace, &marks.flags());
             tickets.insert(self.connection.submit(body)?, Some(*uid));
         }
-        let mut unsure = Vec::new();
+        let mut unsure = BTreeSet::new();
         for (ticket, uid) in tickets {
             let answer = self.answer(ticket).await?;
             let Some(uid) = uid else { continue };
-            let told = answer.fetched().any(|told| told.uid == uid && told.flags.is_some());
-            let stale = answer.modified().contains(uid.value()) || answer.status != Status::Ok;
-            if stale || !told {
-                unsure.push(uid.value());
+            if answer.modified().contains(uid.value()) || answer.status != Status::Ok {
+                unsure.insert(uid.value());
             }
             if answer.codes().any(|code| matches!(code, Code::NoPerm)) {
                 answer.ok()?;
             }
         }
-        self.read_back(&set_of(unsure.into_iter())).await?;
+        // What was told, with whichever answer, is known; a message that was not is as it was, or gone.
+        for (_, uid, since, _) in &writes {
+            let known = self.view.job(*uid);
+            if known.is_none_or(|known| known.mod_seq.is_none() || known.mod_seq == *since) {
+                unsure.insert(uid.value());
+            }
+        }
+        self.read_back(None, &set_of(unsure.into_iter())).await?;
         Ok(true)
     }
 
