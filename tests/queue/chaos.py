@@ -180,7 +180,12 @@ def wait_until_empty(url, workers, until):
     while True:
         for worker in workers:
             worker.look()
-        jobs = json.loads(queue("stats", url, "--json"))["jobs"]
+        try:
+            jobs = json.loads(queue("stats", url, "--json"))["jobs"]
+        except server.ServerError:
+            if time.monotonic() > until:
+                raise
+            continue  # Dovecot, once killed, may wait for a lock of nobody's for a minute
         if sum(jobs.values()) == 0 or time.monotonic() > until:
             return jobs
         time.sleep(0.3)
