@@ -120,18 +120,22 @@ impl Queue {
     ///
     /// # Errors
     /// What may end the connection; then each may have been settled or not: [`Queue::resume`] and settle again.
-    pub async fn settle(&mut self, jobs: Vec<(&mut Claim, Settle)>) -> Outcome<Vec<Settled>> {
+    pub async fn settle(&mut self, given: Vec<(&mut Claim, Settle)>) -> Outcome<Vec<Settled>> {
         let begun = Instant::now();
-        let jobs = jobs.into_iter();
-        let open = |(claim, settle)| Open { claim, settle, sent: None, begun, end: None };
-        let mut jobs: Vec<Open<'_>> = jobs.map(open).collect();
+        let valid = self.uid_validity;
+        let mut jobs: Vec<Open<'_>> = Vec::new();
+        for (claim, settle) in given {
+            let end = (claim.token.uid_validity != valid).then_some(Settled::Lost);
+            jobs.push(Open { claim, settle, sent: None, begun, end });
+        }
         for _ in 0..ROUNDS_MAX {
             if !self.settle_once(&mut jobs).await? {
                 break;
             }
         }
         for job in &mut jobs {
-            if job.settle != Settle::Extend || job.end != Some(Settled::Done) {
+            let valid = job.claim.token.uid_validity == valid;
+            if valid && (job.settle != Settle::Extend || job.end != Some(Settled::Done)) {
                 self.held.remove(&job.claim.token.uid.value());
             }
         }
