@@ -37,8 +37,8 @@ MANY = 2000  # so many jobs that somebody holds one whatever moment a bad thing 
 class Worker:
     """One `queue work` process after the other, and what they have said."""
 
-    def __init__(self, number, url, folder):
-        self.number, self.url, self.folder = number, url, folder
+    def __init__(self, number, url, folder, slots=2):
+        self.number, self.url, self.folder, self.slots = number, url, folder, slots
         self.starts = 0
         self.process = None
         self.frozen_until = None
@@ -49,7 +49,7 @@ class Worker:
         self.starts += 1
         events = self.folder / f"events-{self.number}-{self.starts}"
         environment = {**os.environ, "HIGHWATER_PASSWORD": server.PASSWORD, "LEDGER": str(self.folder / "ledger")}
-        command = [str(server.binary()), "queue", "work", self.url, "-n", "2", "--json", "--patience", "5s",
+        command = [str(server.binary()), "queue", "work", self.url, "-n", str(self.slots), "--json", "--patience", "5s",
                    "--max-attempts", "15", "--backoff", "200ms..1s", "--", str(HANDLER)]
         with open(events, "wb") as out, open(self.folder / "errors", "ab") as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=environment)
