@@ -230,6 +230,27 @@ fn queue_of(url: &str, password: &str, verb: &str, more: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
+#[test]
+fn a_queue_can_be_watched_and_counted_by_programs() {
+    let bench = Bench::new(&[]);
+    bench.put("one\ntwo\n");
+    bench.claim(&[]);
+    let lines = bench.ok("top", &["--count", "2", "--interval", "100ms"]);
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(lines.starts_with("ready 1  delayed 0  running 1 "), "{lines}");
+    // Whoever watched has seen enough.
+    let mut command = bench.command("top", &["--interval", "100ms"]);
+    let mut watching = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(watching.stdout.take());
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
+    let told = bench.ok("stats", &["--prometheus"]);
+    let samples = told.lines().filter(|line| !line.starts_with('#'));
+    let samples: Vec<_> = samples.map(|line| line.rsplit_once(' ').unwrap()).collect();
+    assert!(samples.iter().all(|(_, value)| value.parse::<f64>().is_ok()), "{told}");
+    assert!(samples.contains(&("highwater_queue_jobs{state=\"running\"}", "1")), "{told}");
+    assert!(samples.contains(&("highwater_queue_workers", "1")), "{told}");
+}
+
 fn serve_with_bob(data: &Path) -> Server {
     let data_words = ["--data", data.to_str().unwrap()];
     run_ok(&[&["user", "add", "bob", "--password-stdin"][..], &data_words].concat(), "two\n");

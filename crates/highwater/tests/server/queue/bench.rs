@@ -34,7 +34,7 @@ impl Bench {
     }
 
     /// `highwater queue VERB URL …`
-    fn command(&self, verb: &str, more: &[&str]) -> Command {
+    pub(super) fn command(&self, verb: &str, more: &[&str]) -> Command {
         self.command_at(&self.url(), verb, more)
     }
 
