@@ -116,7 +116,8 @@ struct Open<'a> {
 }
 
 impl Queue {
-    /// Settles jobs, all in the same breath. Claims that go on get their new tokens.
+    /// Settles jobs, all in the same breath. Claims that go on get their new tokens. What is acknowledged goes from the
+    /// mailbox a little later: see [`Queue::cleared`].
     ///
     /// # Errors
     /// What may end the connection; then each may have been settled or not: [`Queue::resume`] and settle again.
@@ -220,7 +221,7 @@ impl Queue {
         };
         match self.archive.clone() {
             Some(archive) => self.relocate(&of(Settle::Ack), &archive).await?,
-            None => self.expunge(&of(Settle::Ack)).await?,
+            None => self.submit_expunge(&of(Settle::Ack)).await?,
         }
         let buried = of(Settle::Bury);
         if !buried.is_empty() {

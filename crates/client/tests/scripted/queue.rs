@@ -91,6 +91,7 @@ async fn a_claim_is_proven_by_what_is_told_before_the_answer_to_another_command(
     assert_eq!(held(&claims), [(6, false, Some(14))]);
     let jobs = claims.iter_mut().map(|claim| (claim, Settle::Ack)).collect();
     assert_eq!(queue.settle(jobs).await.expect("an end"), [Settled::Done]);
+    queue.cleared().await.expect("that it is gone");
     server.end();
 }
 
