@@ -122,7 +122,7 @@ async fn a_job_is_taken_over_although_all_is_told_early() {
         S: h14 OK done",
     )
     .await;
-    assert_eq!(held(&queue.claim(2).await.expect("claims")), [(5, true, Some(15))]);
+    assert_eq!(held(&queue.claim(1).await.expect("claims")), [(5, true, Some(15))]);
     let there: Vec<u32> = queue.view().jobs().map(|job| job.uid.value()).collect();
     assert_eq!(there, [5, 6, 9], "what was told early is not gone");
     server.end();
