@@ -1,6 +1,7 @@
 //! Why something did not go as asked.
 
 use crate::answer::Answer;
+use crate::conversation::Progress;
 use crate::place::PlaceError;
 use crate::sasl::SaslError;
 use crate::tls::TlsError;
@@ -32,6 +33,19 @@ pub enum Error {
     TimedOut,
     /// The server sent what is not IMAP.
     Protocol(String),
+    /// A message that went over in pieces was cut off; nothing of it counts.
+    CutOff {
+        /// It was being appended, and was not added; otherwise it was being fetched.
+        appending: bool,
+        /// How far it got.
+        progress: Progress,
+        /// What cut it off.
+        cause: Box<Self>,
+    },
+    /// What the program itself gave to read a message from, or to write one to, failed.
+    Local(io::Error),
+    /// An APPEND was left before its last octet, and lacks so many: nothing else can be sent on this connection.
+    Unfinished(u64),
     /// The wire cannot say what was asked for; nothing was sent.
     Encode(EncodeError),
     /// The server lacks a capability that is needed; nothing was sent.
@@ -55,10 +69,16 @@ impl Error {
     /// Whether the connection is of no use any more: connect anew.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        matches!(
-            self,
-            Self::Bye(_) | Self::Io(_) | Self::TimedOut | Self::Protocol(_) | Self::Sasl(_)
-        )
+        match self {
+            Self::Bye(_)
+            | Self::Io(_)
+            | Self::TimedOut
+            | Self::Protocol(_)
+            | Self::Sasl(_)
+            | Self::Unfinished(_) => true,
+            Self::CutOff { appending, cause, .. } => *appending || cause.is_fatal(),
+            _ => false,
+        }
     }
 }
 
@@ -76,6 +96,22 @@ impl fmt::Display for Error {
             Self::Io(error) => write!(f, "the connection broke: {error}"),
             Self::TimedOut => f.write_str("the server did not answer in time"),
             Self::Protocol(what) => write!(f, "the server does not speak IMAP: {what}"),
+            Self::CutOff { appending: true, progress: Progress { done, of }, cause } => {
+                write!(
+                    f,
+                    "the message was cut off after {done} of {of} octets and not added: {cause}"
+                )
+            }
+            Self::CutOff { progress: Progress { done, of }, cause, .. } => {
+                write!(
+                    f,
+                    "the message was cut off after {done} of {of} octets; fetch it anew: {cause}"
+                )
+            }
+            Self::Local(error) => write!(f, "this side's reader or writer failed: {error}"),
+            Self::Unfinished(left) => {
+                write!(f, "an APPEND was left with {left} octets to go: connect anew")
+            }
             Self::Encode(error) => error.fmt(f),
             Self::Lacks(what) => write!(f, "the server lacks {what}, which this needs"),
             Self::Tls(error) => error.fmt(f),
@@ -88,7 +124,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Sasl(error) => Some(error),
-            Self::Io(error) => Some(error),
+            Self::Io(error) | Self::Local(error) => Some(error),
+            Self::CutOff { cause, .. } => Some(cause.as_ref()),
             Self::Encode(error) => Some(error),
             Self::Tls(error) => Some(error),
             Self::Place(error) => Some(error),

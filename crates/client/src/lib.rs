@@ -143,7 +143,7 @@ mod tls;
 
 pub use answer::{Answer, Fetched};
 pub use connection::{Connection, Credentials, Options};
-pub use conversation::{Conversation, NewMessage, Ticket};
+pub use conversation::{Conversation, NewMessage, Progress, Ticket, whole_message};
 pub use error::Error;
 pub use imap;
 pub use place::{Place, PlaceError};

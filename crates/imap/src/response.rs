@@ -31,7 +31,7 @@ use crate::parse::{Cursor, DecodeError};
 use crate::quota::{QuotaRoot, ResourceUsage};
 use crate::set::UidSet;
 pub use fetch::{FetchData, SectionData};
-pub use framer::{ResponseFramer, ResponseLimits};
+pub use framer::{ResponseFramer, ResponseLimits, ResponsePart};
 pub use value::Value;
 
 /// One response.

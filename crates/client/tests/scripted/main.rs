@@ -7,3 +7,4 @@ mod login;
 mod quirks;
 mod script;
 mod store;
+mod transfer;
