@@ -106,20 +106,21 @@ impl Answer {
         })
     }
 
-    /// What SEARCH or ESEARCH found, in the order told.
+    /// What SEARCH or ESEARCH found: UIDs or numbers, as was asked.
     #[must_use]
-    pub fn found(&self) -> Vec<u32> {
-        let mut found = Vec::new();
+    pub fn found(&self) -> UidSet {
+        // Ranges stay ranges: how wide they are is for the server to say, and costs nothing here.
+        let mut ranges = Vec::new();
         for response in &self.untagged {
             match response {
-                Response::Search { numbers, .. } => found.extend_from_slice(numbers),
+                Response::Search { numbers, .. } => ranges.extend(numbers.iter().map(|n| (*n, *n))),
                 Response::ESearch(result) => {
-                    found.extend(result.all.iter().flat_map(UidSet::iter));
+                    ranges.extend(result.all.iter().flat_map(|set| set.ranges().iter().copied()));
                 }
                 _ => {}
             }
         }
-        found
+        UidSet::from_ranges(ranges)
     }
 }
 

@@ -274,9 +274,9 @@ impl Mirror {
     /// Takes an answer, with all that came before it, and says what comes next. Answers to other commands than the
     /// mirror's belong here as well, while it is level.
     pub fn take(&mut self, answer: &Answer) -> Step {
-        let optional = self.link.is_enabling();
+        let needed = !(self.link.is_enabling() || self.link.is_level());
         self.take_answer(answer);
-        if answer.status != Status::Ok && !optional {
+        if answer.status != Status::Ok && needed {
             return Step::Stuck(answer.text.clone());
         }
         self.next()

@@ -335,7 +335,7 @@ impl Queue {
 
     async fn search(&mut self, keys: Vec<SearchKey>) -> Outcome<Vec<u32>> {
         let search = Search { uid: true, returns: None, charset: None, keys };
-        Ok(self.ask(CommandBody::Search(search)).await?.ok()?.found())
+        Ok(self.ask(CommandBody::Search(search)).await?.ok()?.found().iter().collect())
     }
 
     /// The server's clock, as far as known: seconds since 1970.
