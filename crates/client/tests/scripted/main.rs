@@ -6,5 +6,6 @@ mod extensions;
 mod login;
 mod quirks;
 mod script;
+mod settle;
 mod store;
 mod transfer;
