@@ -12,6 +12,7 @@ use imap::set::UidSet;
 ///
 /// A server says untagged what others did, too: responses here need not be about this command.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Answer {
     /// OK, NO or BAD.
     pub status: Status,
@@ -25,6 +26,7 @@ pub struct Answer {
 
 /// What a FETCH response says of one message.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Fetched {
     /// The UID.
     pub uid: Uid,
@@ -46,7 +48,16 @@ impl Answer {
     }
 
     /// The codes of the tagged answer and of untagged status responses, the tagged one first.
+    ///
+    /// HIGHESTMODSEQ is not among them. It is neither the condition of a write, which is the MODSEQ at which its
+    /// message was seen ([`Fetched::mod_seq`]), nor a point to go on from before everything up to it was applied: that
+    /// is what the [mirror](crate::mirror)'s checkpoints are [C-11].
     pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.all_codes().filter(|code| !matches!(code, Code::HighestModSeq(_)))
+    }
+
+    /// Likewise, HIGHESTMODSEQ among them.
+    pub(crate) fn all_codes(&self) -> impl Iterator<Item = &Code> {
         let untagged = self.untagged.iter().filter_map(|response| match response {
             Response::Status { tag: None, code, .. } => code.as_ref(),
             _ => None,

@@ -165,7 +165,10 @@ impl Connection {
 
     /// Connects up to the greeting, with TLS where the place or the server wants it.
     async fn reach(place: &Place, options: &Options) -> Result<Self, Error> {
-        let tcp = TcpStream::connect((place.host.as_str(), place.port)).await?;
+        let (host, port) = (place.host.as_str(), place.port);
+        let tcp = TcpStream::connect((host, port)).await.map_err(|error| {
+            std::io::Error::new(error.kind(), format!("{host}:{port}: {error}"))
+        })?;
         tcp.set_nodelay(true)?;
         if place.implicit_tls {
             let tls = options.tls.as_ref().ok_or(Error::Lacks("a TLS configuration"))?;

@@ -1,4 +1,7 @@
 //! Why something did not go as asked.
+//!
+//! # Invariants
+//! - A text says what was wrong and where, and what to do if that is not plain; no text holds a password or a token.
 
 use crate::answer::Answer;
 use crate::conversation::Progress;
@@ -93,20 +96,16 @@ impl fmt::Display for Error {
             }
             Self::Sasl(error) => error.fmt(f),
             Self::Bye(text) => write!(f, "the server said goodbye: {text}"),
-            Self::Io(error) => write!(f, "the connection broke: {error}"),
-            Self::TimedOut => f.write_str("the server did not answer in time"),
+            Self::Io(error) => write!(f, "the connection failed: {error}"),
+            Self::TimedOut => f.write_str("the server did not answer in time: connect anew"),
             Self::Protocol(what) => write!(f, "the server does not speak IMAP: {what}"),
             Self::CutOff { appending: true, progress: Progress { done, of }, cause } => {
-                write!(
-                    f,
-                    "the message was cut off after {done} of {of} octets and not added: {cause}"
-                )
+                let so_far = format_args!("after {done} of {of} octets");
+                write!(f, "the message was cut off {so_far} and not added: {cause}")
             }
             Self::CutOff { progress: Progress { done, of }, cause, .. } => {
-                write!(
-                    f,
-                    "the message was cut off after {done} of {of} octets; fetch it anew: {cause}"
-                )
+                let so_far = format_args!("after {done} of {of} octets");
+                write!(f, "the message was cut off {so_far}, fetch it anew: {cause}")
             }
             Self::Local(error) => write!(f, "this side's reader or writer failed: {error}"),
             Self::Unfinished(left) => {
@@ -120,15 +119,17 @@ impl fmt::Display for Error {
     }
 }
 
+/// The text of an error says all that is known. Its source is therefore what lies below the cause that the text names:
+/// who prints a chain of sources reads nothing twice.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Sasl(error) => Some(error),
-            Self::Io(error) | Self::Local(error) => Some(error),
-            Self::CutOff { cause, .. } => Some(cause.as_ref()),
-            Self::Encode(error) => Some(error),
-            Self::Tls(error) => Some(error),
-            Self::Place(error) => Some(error),
+            Self::Sasl(error) => error.source(),
+            Self::Io(error) | Self::Local(error) => error.source(),
+            Self::CutOff { cause, .. } => cause.source(),
+            Self::Encode(error) => error.source(),
+            Self::Tls(error) => error.source(),
+            Self::Place(error) => error.source(),
             _ => None,
         }
     }

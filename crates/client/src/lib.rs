@@ -19,37 +19,35 @@
 //! to another machine.
 //!
 //! ```no_run
-//! use client::imap::encode::Code;
 //! use client::{Connection, Credentials, Options, Place};
 //!
 //! # async fn example() -> Result<(), client::Error> {
 //! let place: Place = "imaps://mail.example/Jobs".parse()?;
 //! let credentials = Credentials::password("ada", "secret");
 //! let mut connection = Connection::open(&place, &credentials, &Options::system()?).await?;
-//! let selected = connection.select("Jobs", false).await?;
-//! let highest = selected.codes().find_map(|code| match code {
-//!     Code::HighestModSeq(highest) => Some(*highest),
-//!     _ => None,
-//! });
-//! println!("the condition of the first write: {highest:?}");
+//! connection.select("Jobs", false).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Writing under a condition
 //!
-//! Of two that write under the same condition one wins. Who has won is what the server says of the message afterwards,
-//! not its OK: some servers say OK to both.
+//! The condition is the mod-sequence at which the message was seen: its own, from a FETCH. HIGHESTMODSEQ is none; it may
+//! be ahead of what was seen, and a write would pass that should not. Of two that write under the same condition one
+//! wins. Who has won is what the server says of the message afterwards, not its OK: some servers say OK to both.
 //!
 //! ```no_run
 //! use client::imap::flag::{Flag, Keyword};
-//! use client::imap::number::{ModSeq, Uid};
+//! use client::imap::number::Uid;
 //! use client::imap::set::UidSet;
 //! use client::{Connection, Fate};
 //!
-//! # async fn example(connection: &mut Connection, uid: Uid, seen: ModSeq) -> Result<(), client::Error> {
+//! # async fn example(connection: &mut Connection, uid: Uid) -> Result<(), client::Error> {
 //! let claimed = Keyword::new("$Claimed").map(Flag::Keyword).into_iter().collect::<Vec<_>>();
-//! let outcome = connection.store(UidSet::one(uid)).unchanged_since(seen).add(&claimed).await?;
+//! let one = UidSet::one(uid);
+//! let answer = connection.fetch_state(&one).await?;
+//! let Some(seen) = answer.fetched().find_map(|message| message.mod_seq) else { return Ok(()) };
+//! let outcome = connection.store(one).unchanged_since(seen).add(&claimed).await?;
 //! match outcome.of(uid) {
 //!     Fate::Won(won) => println!("mine; the next condition is {}", won.mod_seq),
 //!     Fate::Lost => println!("changed since: look again, then perhaps try again"),

@@ -36,6 +36,7 @@ pub use value::Value;
 
 /// One response.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Response {
     /// OK, NO, BAD, BYE or PREAUTH, tagged or not.
     Status {

@@ -8,4 +8,5 @@ mod quirks;
 mod script;
 mod settle;
 mod store;
+mod surface;
 mod transfer;

@@ -76,7 +76,8 @@ async fn log_in(
     let (place, options) = (place(server, "imaps"), options(unverified()));
     let mut connection = Connection::open(&place, &Credentials::None, &options).await?;
     let (host, port, nonce) = (place.host.as_str(), place.port, "fyko+d2lbbFgONRv9qkxdawL");
-    let context = Context { host, port, binding: binding.as_deref(), nonce };
+    let mut context = Context::new(host, port, nonce);
+    context.binding = binding.as_deref();
     let exchange = Exchange::new(mechanism, &credentials("test"), &context)?;
     connection.authenticate(exchange).await
 }
