@@ -105,7 +105,7 @@ stage_race() {
 stage_queue() {
     local form=(--jobs 300 --workers 6 --rounds 20)
     [ -z "${LONG:-}" ] || form=()
-    tests/queue/chaos.py --seed "$SEED" "${form[@]}" || return 1
+    tests/queue/chaos.py --seed "$SEED" "${form[@]}" && tests/queue/liar.py || return 1
     [ -z "${LONG:-}" ] || PEER=dovecot tests/queue/chaos.py --seed "$SEED"
 }
 

@@ -119,6 +119,11 @@ class Highwater:
         self.process.wait(START_SECONDS)
         self.process.stdout.close()
 
+    def crash(self):
+        """End it as a power cut would, and start it again on its data."""
+        self.kill()
+        self.run()
+
     def stop(self):
         """Ask it to end and wait; a bad exit code is an error."""
         if self.process.poll() is None:
@@ -155,6 +160,10 @@ class Peer:
         self.imap, self.lmtp = places.get("imap"), places.get("lmtp")
         self.smtp = places.get("smtp")
         self.pid = int(places["pid"])
+
+    def crash(self):
+        """End it as a power cut would, and start it again on its files."""
+        self.pid = int(self.peers("crash").split("pid=")[1])
 
     def peers(self, verb, *more):
         """Run tools/peers for this folder."""

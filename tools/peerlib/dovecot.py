@@ -77,9 +77,21 @@ def start(place, settings):
     (folder / "users").write_text(users)
     (folder / "mail").mkdir()
     own(folder)
-    process = place.launch(root, ["dovecot", "-F", "-c", str(folder / "dovecot.conf")], user=user)
-    place.await_greeting(process, f"127.0.0.1:{imap}", b"* OK")
-    listeners = {"imap": f"127.0.0.1:{imap}", "lmtp": f"127.0.0.1:{lmtp}"}
+    return run(place, root, {"imap": f"127.0.0.1:{imap}", "lmtp": f"127.0.0.1:{lmtp}"})
+
+
+def crash(place):
+    """Kill Dovecot and start it again, on the same files and ports."""
+    listeners = place.kill()
+    (place.folder / "run" / "master.pid").unlink(missing_ok=True)
+    return run(place, packages.unpacked("dovecot", PACKAGES), listeners)
+
+
+def run(place, root, listeners):
+    """Start the process in a folder that is ready."""
+    user, _, _ = service_user()
+    process = place.launch(root, ["dovecot", "-F", "-c", str(place.folder / "dovecot.conf")], user=user)
+    place.await_greeting(process, listeners["imap"], b"* OK")
     return place.record(process.pid, listeners)
 
 

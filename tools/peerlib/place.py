@@ -77,6 +77,21 @@ class Place:
         self.state_file.unlink()
         return True
 
+    def kill(self):
+        """End the peer that runs here and all its children by SIGKILL, as a power cut would; its listeners."""
+        state = self.running()
+        if state is None:
+            raise PeerError(f"{self.name} does not run in {self.folder}")
+        os.kill(state["pid"], signal.SIGSTOP)  # so that it starts no more of them
+        family = [state["pid"], *descendants(state["pid"])]
+        births = {pid: birth(pid) for pid in family}
+        for pid in family:
+            os.kill(pid, signal.SIGKILL)
+        for pid, born in births.items():
+            if born is not None:
+                gone(pid, born, STOP_SECONDS)
+        return state["listeners"]
+
     def launch(self, root, command, user=None, etc=None):
         """Start `command` with the packages in `root` laid over the machine.
 
@@ -155,6 +170,24 @@ def birth(pid):
     except OSError:
         return None
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def descendants(pid):
+    """The children of process `pid`, their children, and so on."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, open_ones = [], [pid]
+    while open_ones:
+        children = parents.get(open_ones.pop(), [])
+        found += children
+        open_ones += children
+    return found
 
 
 def gone(pid, born, seconds):

@@ -154,9 +154,7 @@ impl Connection {
         let mut connection = timeout(options.patience, Self::reach(place, options))
             .await
             .map_err(|_| Error::TimedOut)??;
-        let here =
-            matches!(place.host.as_str(), "localhost" | "::1") || place.host.starts_with("127.");
-        connection.trusted = connection.secure || here || options.insecure;
+        connection.trusted = connection.secure || place.is_here() || options.insecure;
         if !matches!(credentials, Credentials::None) {
             connection.log_in(place, credentials).await?;
         }

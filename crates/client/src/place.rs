@@ -36,6 +36,14 @@ impl fmt::Display for PlaceError {
 
 impl std::error::Error for PlaceError {}
 
+impl Place {
+    /// Whether it is this very machine, by the name that the place gives it.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self.host.as_str(), "localhost" | "::1") || self.host.starts_with("127.")
+    }
+}
+
 impl FromStr for Place {
     type Err = PlaceError;
 

@@ -144,6 +144,8 @@ pub struct Queue {
     chance: u64,
     archive: Option<String>,
     dead: Option<String>,
+    /// An EXPUNGE whose answer is waited for with the next command's: what it clears away is done already.
+    clearing: Option<Ticket>,
 }
 
 type Outcome<T> = Result<T, QueueError>;
@@ -169,6 +171,7 @@ impl Queue {
             chance: chance(),
             archive: None,
             dead: None,
+            clearing: None,
         })
     }
 
@@ -182,6 +185,7 @@ impl Queue {
         let same = uid_validity == self.uid_validity;
         let known = std::mem::replace(&mut self.view, View::new(numbered));
         (self.connection, self.footing, self.uid_validity) = (connection, footing, uid_validity);
+        self.clearing = None;
         let told = self.fetch_from(1).await;
         let newer = std::mem::replace(&mut self.view, known);
         told?;
@@ -284,6 +288,7 @@ impl Queue {
     /// # Errors
     /// What may end the connection.
     pub async fn wait(&mut self, wake: impl Future<Output = ()>) -> Outcome<()> {
+        self.cleared().await?;
         if self.connection.has("IDLE") {
             let told = self.connection.idle_until(wake).await?;
             self.learn(&told.untagged);
@@ -311,17 +316,22 @@ impl Queue {
         }
     }
 
-    /// Reads the state of these messages; those that the server does not tell of are gone.
-    async fn read_back(&mut self, uids: &UidSet) -> Outcome<Option<Answer>> {
+    /// Reads the state of these messages, after a command that is on its way; those that the server does not tell of
+    /// are gone. What FETCH shows may come before the answer to either.
+    async fn read_back(&mut self, before: Option<Ticket>, uids: &UidSet) -> Outcome<Vec<Answer>> {
         let mut items = vec![FetchItem::Uid, FetchItem::Flags];
         items.extend((self.footing != Footing::Marked).then_some(FetchItem::ModSeq));
-        let answer = self.fetch(uids, items).await?;
-        let told = answer.iter().flat_map(Answer::fetched).map(|fetched| fetched.uid.value());
+        let fetch = fetch(uids, items).map(|body| self.connection.submit(body)).transpose()?;
+        let mut answers = self.answers(before).await?;
+        if let Some(fetch) = fetch {
+            answers.push(self.answer(fetch).await?.ok()?);
+        }
+        let told = answers.iter().flat_map(Answer::fetched).map(|fetched| fetched.uid.value());
         let told: BTreeSet<u32> = told.collect();
         for uid in uids.iter().filter(|uid| !told.contains(uid)) {
             self.view.remove(uid);
         }
-        Ok(answer)
+        Ok(answers)
     }
 
     /// Says which delayed jobs are due, on the server's clock.
@@ -429,10 +439,30 @@ impl Queue {
     }
 
     async fn expunge(&mut self, uids: &UidSet) -> Outcome<()> {
+        self.submit_expunge(uids).await?;
+        self.cleared().await
+    }
+
+    /// Likewise, and does not wait for the answer.
+    async fn submit_expunge(&mut self, uids: &UidSet) -> Outcome<()> {
         let Some(set) = sequence(uids) else { return Ok(()) };
+        self.cleared().await?;
         // Without UIDPLUS everything that is deleted goes, also what others have marked so.
         let set = self.connection.has("UIDPLUS").then_some(set);
-        self.ask(CommandBody::Expunge(set)).await?.ok()?;
+        self.clearing = Some(self.connection.submit(CommandBody::Expunge(set))?);
+        Ok(())
+    }
+
+    /// Waits until what was acknowledged is gone; [`Queue::settle`] does not.
+    ///
+    /// # Errors
+    /// When the server refuses that, and what may end the connection.
+    pub async fn cleared(&mut self) -> Outcome<()> {
+        if let Some(ticket) = self.clearing.take() {
+            let answer = self.connection.answer(ticket).await?;
+            self.learn(&answer.untagged);
+            answer.ok()?;
+        }
         Ok(())
     }
 
@@ -462,9 +492,18 @@ impl Queue {
     }
 
     async fn answer(&mut self, ticket: Ticket) -> Outcome<Answer> {
+        self.cleared().await?;
         let answer = self.connection.answer(ticket).await?;
         self.learn(&answer.untagged);
         Ok(answer)
+    }
+
+    /// The answer to a command that was perhaps sent.
+    async fn answers(&mut self, ticket: Option<Ticket>) -> Outcome<Vec<Answer>> {
+        match ticket {
+            Some(ticket) => Ok(vec![self.answer(ticket).await?]),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn learn(&mut self, told: &[Response]) {
@@ -484,7 +523,10 @@ impl Queue {
 
     /// Leaves: takes back the registration and says LOGOUT.
     pub async fn close(mut self) {
-        let left = self.leave();
+        let left = async {
+            self.cleared().await?;
+            self.leave().await
+        };
         // Best effort: a registration that stays is cleared away by others.
         let _ = tokio::time::timeout(Duration::from_secs(5), left).await;
         self.connection.close().await;

@@ -6,6 +6,7 @@
 //! # Standards
 //! RFC 8314, RFC 9325 §3.1.1, RFC 9266 (`tls-exporter`).
 
+use crate::error::Error;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -107,11 +108,16 @@ impl Tls {
         &self,
         host: &str,
         stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, TlsError> {
+    ) -> Result<TlsStream<TcpStream>, Error> {
         let name = server_name(host)?;
         let connector = TlsConnector::from(Arc::clone(&self.0));
         connector.connect(name, stream).await.map_err(|error| {
-            TlsError(format!("{error}; a certificate of one's own can be named instead"))
+            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                let hint = "a certificate of one's own can be named instead";
+                Error::Tls(TlsError(format!("{error}; {hint}")))
+            } else {
+                Error::Io(error)
+            }
         })
     }
 }

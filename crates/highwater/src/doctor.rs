@@ -24,11 +24,11 @@ use client::{Connection, Error};
 use indicatif::ProgressBar;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use crate::remote::Door;
 use chance::Chance;
 use door::Scratch;
 use field::Field;
 
-pub(crate) use door::Door;
 pub(crate) use report::Report;
 pub(crate) use tally::{Kind, ROUNDS_FOR_SAFE};
 use tally::{Race, Tallies, Tally, counted};
@@ -85,7 +85,7 @@ pub(crate) async fn examine(
 
 /// The first connection: what the server is, and whether it can be examined.
 async fn prepare(door: &Door, report: &mut Report) -> Result<(Scratch, Connection), Error> {
-    let mut control = door.open().await?;
+    let mut control = door.connect().await?;
     report.secure = control.is_secure();
     report.server = door::identity(&mut control).await?;
     report.capabilities = control.capabilities().to_vec();

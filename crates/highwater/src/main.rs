@@ -18,6 +18,7 @@ mod lmtp;
 mod mail;
 mod metrics;
 mod place;
+mod remote;
 mod replay;
 mod server;
 mod tls;

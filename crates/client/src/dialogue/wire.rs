@@ -76,16 +76,11 @@ impl Door {
                 return Err("something was said between STARTTLS and TLS".into());
             }
             wire = self.secured(raw, stop)?;
-        } else if !(self.insecure || self.is_here()) {
+        } else if !(self.insecure || self.place.is_here()) {
             return Err("the server offers no TLS, and no password is sent without".into());
         }
         wire.buffer.splice(0..0, format!("{greeting}\r\n").into_bytes());
         Ok(wire)
-    }
-
-    fn is_here(&self) -> bool {
-        matches!(self.place.host.as_str(), "localhost" | "::1")
-            || self.place.host.starts_with("127.")
     }
 
     fn reach(&self) -> Result<TcpStream, String> {

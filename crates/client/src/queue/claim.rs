@@ -130,7 +130,8 @@ fn prove(since: Option<ModSeq>, code: OwnerCode, lost: bool, told: Option<&Fetch
     if ours { Proof::Ours } else { Proof::Theirs }
 }
 
-/// The last FETCH of each message.
+/// The last FETCH of each message in the answers to commands that were sent together. A server may tell what one of
+/// them has changed before its answer to another: Dovecot does.
 fn last_told(answers: &[Answer]) -> BTreeMap<u32, Fetched> {
     let all = answers.iter().flat_map(Answer::fetched).filter(|told| told.flags.is_some());
     all.map(|told| (told.uid.value(), told)).collect()
@@ -236,16 +237,15 @@ impl Queue {
         let condition = since.map(ModSeqOrZero::from);
         let body = store(set, condition, StoreAction::Add, &worker.code.flags());
         let claim = self.connection.submit(body)?;
-        if let Some(bump) = bump {
-            self.answer(bump).await?;
-        }
+        let mut answers = self.answers(bump).await?;
         let answer = self.answer(claim).await?;
         if answer.codes().any(|code| matches!(code, Code::NoPerm)) {
             answer.ok()?;
             return Ok(Vec::new());
         }
         let lost = answer.modified().intersection(&uids);
-        let mut told = last_told(&[answer]);
+        answers.push(answer);
+        let mut told = last_told(&answers);
         let proof = |told: &BTreeMap<u32, Fetched>, uid: u32| {
             prove(since, worker.code, lost.contains(uid), told.get(&uid))
         };
@@ -255,9 +255,7 @@ impl Queue {
             .iter()
             .filter(|uid| marked || lost.contains(*uid) || proof(&told, *uid) == Proof::Open);
         let open = set_of(open);
-        if let Some(answer) = self.told_anew(&open).await? {
-            told.extend(last_told(&[answer]));
-        }
+        told.extend(last_told(&self.told_anew(&open).await?));
         let is_ours = |uid: u32| proof(&told, uid) == Proof::Ours;
         if marked {
             self.undo(worker, uids.iter().filter(|uid| !is_ours(*uid))).await?;
@@ -271,14 +269,12 @@ impl Queue {
     }
 
     /// NOOP, so that changes are told, and a FETCH.
-    async fn told_anew(&mut self, uids: &UidSet) -> Outcome<Option<Answer>> {
+    async fn told_anew(&mut self, uids: &UidSet) -> Outcome<Vec<Answer>> {
         if uids.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let noop = self.connection.submit(CommandBody::Noop)?;
-        let told = self.read_back(uids).await;
-        self.answer(noop).await?;
-        told
+        self.read_back(Some(noop), uids).await
     }
 
     /// Takes back marks that met another's, on servers that cannot refuse them.
@@ -301,13 +297,12 @@ impl Queue {
         let condition = since.map(ModSeqOrZero::from);
         let body = store(set, condition, StoreAction::Replace, &marks.flags());
         let ticket = self.connection.submit(body)?;
-        if let Some(bump) = bump {
-            self.answer(bump).await?;
-        }
+        let mut answers = self.answers(bump).await?;
         let answer = self.answer(ticket).await?;
         let lost = answer.modified().contains(wanted.uid.value());
-        let Some(told) = self.told_anew(&uids).await? else { return Ok(None) };
-        let told = last_told(&[answer, told]).remove(&wanted.uid.value());
+        answers.push(answer);
+        answers.extend(self.told_anew(&uids).await?);
+        let told = last_told(&answers).remove(&wanted.uid.value());
         if prove(since, worker.code, lost, told.as_ref()) != Proof::Ours {
             return Ok(None);
         }

@@ -14,7 +14,7 @@ use imap::command::StoreAction;
 use imap::encode::{Code, Status};
 use imap::number::{ModSeq, ModSeqOrZero};
 use imap::set::UidSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// What is to become of a job.
@@ -116,22 +116,27 @@ struct Open<'a> {
 }
 
 impl Queue {
-    /// Settles jobs, all in the same breath. Claims that go on get their new tokens.
+    /// Settles jobs, all in the same breath. Claims that go on get their new tokens. What is acknowledged goes from the
+    /// mailbox a little later: see [`Queue::cleared`].
     ///
     /// # Errors
     /// What may end the connection; then each may have been settled or not: [`Queue::resume`] and settle again.
-    pub async fn settle(&mut self, jobs: Vec<(&mut Claim, Settle)>) -> Outcome<Vec<Settled>> {
+    pub async fn settle(&mut self, given: Vec<(&mut Claim, Settle)>) -> Outcome<Vec<Settled>> {
         let begun = Instant::now();
-        let jobs = jobs.into_iter();
-        let open = |(claim, settle)| Open { claim, settle, sent: None, begun, end: None };
-        let mut jobs: Vec<Open<'_>> = jobs.map(open).collect();
+        let valid = self.uid_validity;
+        let mut jobs: Vec<Open<'_>> = Vec::new();
+        for (claim, settle) in given {
+            let end = (claim.token.uid_validity != valid).then_some(Settled::Lost);
+            jobs.push(Open { claim, settle, sent: None, begun, end });
+        }
         for _ in 0..ROUNDS_MAX {
             if !self.settle_once(&mut jobs).await? {
                 break;
             }
         }
         for job in &mut jobs {
-            if job.settle != Settle::Extend || job.end != Some(Settled::Done) {
+            let valid = job.claim.token.uid_validity == valid;
+            if valid && (job.settle != Settle::Extend || job.end != Some(Settled::Done)) {
                 self.held.remove(&job.claim.token.uid.value());
             }
         }
@@ -185,20 +190,25 @@ impl Queue {
             let body = store(set, condition, StoreAction::Replace, &marks.flags());
             tickets.insert(self.connection.submit(body)?, Some(*uid));
         }
-        let mut unsure = Vec::new();
+        let mut unsure = BTreeSet::new();
         for (ticket, uid) in tickets {
             let answer = self.answer(ticket).await?;
             let Some(uid) = uid else { continue };
-            let told = answer.fetched().any(|told| told.uid == uid && told.flags.is_some());
-            let stale = answer.modified().contains(uid.value()) || answer.status != Status::Ok;
-            if stale || !told {
-                unsure.push(uid.value());
+            if answer.modified().contains(uid.value()) || answer.status != Status::Ok {
+                unsure.insert(uid.value());
             }
             if answer.codes().any(|code| matches!(code, Code::NoPerm)) {
                 answer.ok()?;
             }
         }
-        self.read_back(&set_of(unsure.into_iter())).await?;
+        // What was told, with whichever answer, is known; a message that was not is as it was, or gone.
+        for (_, uid, since, _) in &writes {
+            let known = self.view.job(*uid);
+            if known.is_none_or(|known| known.mod_seq.is_none() || known.mod_seq == *since) {
+                unsure.insert(uid.value());
+            }
+        }
+        self.read_back(None, &set_of(unsure.into_iter())).await?;
         Ok(true)
     }
 
@@ -211,7 +221,7 @@ impl Queue {
         };
         match self.archive.clone() {
             Some(archive) => self.relocate(&of(Settle::Ack), &archive).await?,
-            None => self.expunge(&of(Settle::Ack)).await?,
+            None => self.submit_expunge(&of(Settle::Ack)).await?,
         }
         let buried = of(Settle::Bury);
         if !buried.is_empty() {

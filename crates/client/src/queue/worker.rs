@@ -87,6 +87,7 @@ impl Queue {
 
     /// Adds a message to the queue's own mailbox; answers its UID where the server tells it.
     async fn append(&mut self, flags: &[Flag], text: &[u8]) -> Outcome<Option<Uid>> {
+        self.cleared().await?;
         let mailbox = self.mailbox.clone();
         let answer = self.connection.append(&mailbox, flags, None, text).await?;
         self.learn(&answer.untagged);

@@ -4,6 +4,7 @@
 
 mod extensions;
 mod login;
+mod queue;
 mod quirks;
 mod script;
 mod settle;

@@ -1,26 +1,21 @@
 //! `highwater doctor`: whether a server's conditional STORE has one winner.
 
-use std::io::{IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use client::imap::command::Secret;
-use client::{Credentials, Options, Place, Tls};
+use client::Place;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, say, tell};
-use crate::doctor::{Door, Kind, Plan, ROUNDS_FOR_SAFE, examine};
+use crate::doctor::{Kind, Plan, ROUNDS_FOR_SAFE, examine};
+use crate::remote::{Door, PATIENCE, RemoteArgs};
 
-/// How long a server may be silent while it owes an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often something is said when nobody looks at a bar.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// Passwords are shorter.
-const PASSWORD_BYTES_MAX: u64 = 4096;
 
 /// Prove whether an IMAP server's conditional STORE has one winner.
 ///
@@ -35,15 +30,8 @@ pub(crate) struct Doctor {
     /// The server and the user: imaps://user@host.
     #[arg(value_name = "URL")]
     place: Place,
-    /// Read the password from this file; otherwise HIGHWATER_PASSWORD has it.
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// Trust the certificates in this PEM file alone.
-    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
-    ca: Option<PathBuf>,
-    /// Trust any certificate, and send the password without TLS if need be.
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Go at a server that is not on this machine: it is sent many thousand commands as fast as it answers.
     #[arg(long)]
     yes: bool,
@@ -105,46 +93,19 @@ impl Doctor {
     }
 
     fn door(&self) -> Result<Door> {
-        let mut place = self.place.clone();
-        if place.mailbox.is_some() {
+        if self.place.mailbox.is_some() {
             bail!("name no mailbox in the URL: the doctor makes mailboxes of its own");
         }
-        if !(self.yes || is_here(&place.host)) {
+        if !(self.yes || self.place.is_here()) {
             bail!(
                 "{} is another machine, and would be sent many thousand commands over {} connections; say --yes \
                  if you may",
-                place.host,
+                self.place.host,
                 self.clients + 2
             );
         }
-        let user = place.user.clone().context("name the user in the URL: imaps://user@host")?;
-        let password = self.password(place.password.take())?;
-        let tls = match (&self.ca, self.insecure) {
-            (Some(file), _) => Some(Tls::only(file)?),
-            (None, true) => Some(Tls::unverified()?),
-            (None, false) if !place.implicit_tls && is_here(&place.host) => None,
-            (None, false) => Some(Tls::system()?),
-        };
-        let credentials = Credentials::Password { user, password: Secret(password.into_bytes()) };
-        let options = Options { tls, insecure: self.insecure, patience: PATIENCE };
-        Ok(Door { place, credentials, options })
+        self.remote.door(&self.place, PATIENCE)
     }
-
-    fn password(&self, in_url: Option<String>) -> Result<String> {
-        if let Some(file) = &self.password_file {
-            let unreadable = || format!("the password file {} cannot be read", file.display());
-            let mut text = String::new();
-            let opened = std::fs::File::open(file).with_context(unreadable)?;
-            opened.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).with_context(unreadable)?;
-            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
-        }
-        let in_environment = std::env::var("HIGHWATER_PASSWORD").ok();
-        in_url.or(in_environment).context("set HIGHWATER_PASSWORD or name a --password-file")
-    }
-}
-
-fn is_here(host: &str) -> bool {
-    matches!(host, "localhost" | "::1") || host.starts_with("127.")
 }
 
 fn signals() -> Result<(Signal, Signal)> {

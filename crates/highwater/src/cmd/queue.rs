@@ -11,7 +11,10 @@ mod top;
 mod units;
 mod work;
 
+use anyhow::anyhow;
 use clap::Subcommand;
+use client::imap::encode::Code;
+use client::imap::response::ResponseCode;
 use client::queue::QueueError;
 
 use super::{Exit, Failure};
@@ -20,7 +23,7 @@ use super::{Exit, Failure};
 #[derive(Subcommand, Debug)]
 #[command(
     after_help = "The password comes from --password-file or HIGHWATER_PASSWORD.\n\nExit codes: 0 done · 1 failed · \
-                  2 the command line is wrong · 3 no password, no trust or no such queue ·\n5 done in part · 7 there is \
+                  2 the command line is wrong · 3 no way in: password, trust, rights, no such queue ·\n5 done in part · 7 there is \
                   nothing to claim · 8 the claim was lost: nothing was changed"
 )]
 pub(crate) enum Queue {
@@ -78,6 +81,12 @@ impl Queue {
 
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
+        if let QueueError::Client(refused) = &error
+            && matches!(refused.code(), Some(ResponseCode::Known(Code::NoPerm)))
+        {
+            let rights = "a queue needs the rights l, r, s, w, i, t and e";
+            return Self::new(Exit::Config, anyhow!("{error}; {rights}"));
+        }
         let exit = match error {
             QueueError::ReadOnly | QueueError::Keywords => Exit::Config,
             _ => Exit::Failed,

@@ -1,26 +1,23 @@
 //! `highwater replay`: dialogues played against any IMAP server.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use client::Place;
 use client::dialogue::{Dialogue, Door, Measure, Scratch, Stop, dialogues, play};
-use client::{Place, Tls};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure, say, tell};
+use crate::remote::RemoteArgs;
 use crate::replay::builtin::{TRANSCRIPTS, sections};
 use crate::replay::{self, Outcome, Played, Report};
-
-/// Where the password is when no file is named.
-const PASSWORD: &str = "HIGHWATER_PASSWORD";
 
 /// Plays dialogues against an IMAP server and tells, by RFC section, which of them hold.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The password is read from the environment, HIGHWATER_PASSWORD, or from --password-file.\n\
 Everything happens in scratch mailboxes with a random name, which are taken away afterwards; INBOX is left \
 alone. What needs an extension that the server does not offer is skipped.\n\n\
 Exit codes: 0 all that was played held · 1 something did not · 2 it could not be played")]
@@ -37,15 +34,8 @@ pub(crate) struct Replay {
     /// Write what came of it to FILE, as JUnit's XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Trust the certificates in this PEM file alone: an authority's, or the server's own.
-    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
-    ca: Option<PathBuf>,
-    /// Take any certificate, and go without TLS if need be: whoever stands in between reads the password.
-    #[arg(long)]
-    insecure: bool,
-    /// Read the password from the first line of FILE.
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// How long the server may be silent before it counts as having nothing to say.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     patience: u64,
@@ -110,24 +100,8 @@ impl Replay {
     /// Where to, as whom, with which password.
     fn door(&self) -> Result<(Door, String, String)> {
         let url = self.files_and_url.last().context("no URL")?;
-        let mut place: Place = url.parse()?;
-        let user = place.user.clone().context("the URL names no user: imaps://user@host")?;
-        let password = match &self.password_file {
-            Some(file) => first_line(file)?,
-            None => place.password.take().or_else(|| std::env::var(PASSWORD).ok()).with_context(
-                || format!("no password: set {PASSWORD}, or name a --password-file"),
-            )?,
-        };
-        let here =
-            matches!(place.host.as_str(), "localhost" | "::1") || place.host.starts_with("127.");
-        let tls = match &self.ca {
-            Some(file) => Some(Tls::only(file)?),
-            None if self.insecure => Some(Tls::unverified()?),
-            None if here && !place.implicit_tls => None,
-            None => Some(Tls::system()?),
-        };
-        let patience = Duration::from_secs(self.patience);
-        Ok((Door { place, tls, insecure: self.insecure, patience }, user, password))
+        let place: Place = url.parse()?;
+        self.remote.dialogue_door(&place, Duration::from_secs(self.patience))
     }
 
     fn tell(&self, report: &Report) -> Result<(), Failure> {
@@ -145,11 +119,6 @@ fn is_about(dialogue: &Dialogue, text: &str) -> bool {
         || dialogue.title.contains(text)
         || dialogue.ids.iter().any(|id| id == text)
         || sections.iter().any(|cite| cite.to_string().contains(text))
-}
-
-fn first_line(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// A number that no other run has.

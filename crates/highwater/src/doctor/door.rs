@@ -1,36 +1,20 @@
-//! How a server is reached, and the scratch mailboxes that are made and removed there.
+//! The scratch mailboxes of a run: made, removed, and on which server.
 //!
 //! # Invariants
 //! - Nothing is touched but mailboxes whose name was drawn for this run, and those go whatever happens.
 
 use std::time::Duration;
 
-use client::{Connection, Credentials, Error, Options, Place};
+use client::{Connection, Error};
 use imap::command::{CommandBody, IdField, MailboxName};
 use imap::response::Response;
+
+use crate::remote::Door;
 
 /// How often the removal of the scratch mailboxes is tried.
 const REMOVALS_MAX: u32 = 5;
 /// How long it waits before it is tried again.
 const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
-
-/// A server, and who asks.
-#[derive(Clone, Debug)]
-pub(crate) struct Door {
-    /// The server.
-    pub(crate) place: Place,
-    /// Who asks.
-    pub(crate) credentials: Credentials,
-    /// How.
-    pub(crate) options: Options,
-}
-
-impl Door {
-    /// Another connection.
-    pub(super) async fn open(&self) -> Result<Connection, Error> {
-        Connection::open(&self.place, &self.credentials, &self.options).await
-    }
-}
 
 /// The mailboxes of this run.
 #[derive(Clone, Debug)]
@@ -78,7 +62,7 @@ impl Scratch {
     }
 
     async fn try_remove(&self, door: &Door) -> Result<(), Error> {
-        let mut connection = door.open().await?;
+        let mut connection = door.connect().await?;
         let mut done = Ok(());
         for mailbox in [&self.mailbox, &self.moved] {
             let answer = connection.run(CommandBody::Delete(MailboxName(mailbox.clone()))).await;

@@ -17,9 +17,10 @@ use imap::response::FlagName;
 use imap::set::{SequenceSet, SetBound, UidSet};
 
 use super::chance::Chance;
-use super::door::{Door, Scratch};
+use super::door::Scratch;
 use super::judge::states;
 use super::transcript::Transcript;
+use crate::remote::Door;
 
 /// Messages that are claimed in turn.
 pub(super) const POOL: usize = 64;
@@ -58,7 +59,7 @@ impl Field {
     ) -> Result<Self, Error> {
         let mut all = Vec::new();
         for _ in 0..=clients {
-            let mut connection = door.open().await?;
+            let mut connection = door.connect().await?;
             let selected = connection.select(&scratch.mailbox, false).await?;
             if selected.codes().any(|code| *code == Code::NoModSeq) {
                 return Err(Error::Lacks("mod-sequences in this mailbox (NOMODSEQ)"));

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::Plan;
 use super::tally::{ROUNDS_FOR_SAFE, Race, Tallies, Tally, Verdict, counted, proof_held, verdict};
 use super::transcript::Transcript;
-use super::{Door, Plan};
+use crate::remote::Door;
 
 /// Everything that is worth telling.
 #[derive(Clone, Debug)]

@@ -35,13 +35,13 @@ type Messages = BTreeMap<Uid, BTreeSet<String>>;
 pub(super) async fn resyncs(field: &mut Field, tally: &mut Tally) -> Result<(), Error> {
     field.pool().await?;
     let mut mirror = Mirror::new(&field.scratch.mailbox);
-    let mut client = field.door.open().await?;
+    let mut client = field.door.connect().await?;
     catch_up(&mut mirror, &mut client).await?;
     for _ in 0..SLICE {
         let begun = Instant::now();
         let fell_back = mirror.reasons().len();
         drop(client);
-        client = field.door.open().await?;
+        client = field.door.connect().await?;
         client.record();
         let in_flight = amid_changes(field, &mut mirror, &mut client).await?;
         tally.round(in_flight);

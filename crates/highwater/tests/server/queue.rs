@@ -1,138 +1,15 @@
 //! `highwater queue` against the server: workers that share, die, hang and come too late; scripts with tokens.
 
-use std::io::{BufRead as _, BufReader};
+mod bench;
+mod line;
+
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
 use crate::support::{Server, highwater, run_ok, text};
-
-/// A server with the queue `Jobs` of user `test`.
-struct Bench {
-    server: Server,
-    scratch: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new(rules: &[&str]) -> Self {
-        let bench = Self { server: Server::ephemeral(&[]), scratch: tempfile::tempdir().unwrap() };
-        bench.ok("init", rules);
-        bench
-    }
-
-    fn url(&self) -> String {
-        format!("imap://test@{}/Jobs", self.server.address("imap"))
-    }
-
-    /// `highwater queue VERB URL …`
-    fn command(&self, verb: &str, more: &[&str]) -> Command {
-        let mut command = highwater(&[&["queue", verb, &self.url()], more].concat());
-        command.env("HIGHWATER_PASSWORD", "test").env("SCRATCH", self.scratch.path());
-        command
-    }
-
-    fn output(&self, verb: &str, more: &[&str]) -> Output {
-        self.command(verb, more).stdin(Stdio::null()).output().expect("the binary runs")
-    }
-
-    /// Runs it to its end, which must be a good one; its standard output.
-    fn ok(&self, verb: &str, more: &[&str]) -> String {
-        let output = self.output(verb, more);
-        assert!(output.status.success(), "{verb} {more:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// Runs it to its end, which must be this; why.
-    fn refused(&self, verb: &str, more: &[&str], code: i32) -> String {
-        let output = self.output(verb, more);
-        assert_eq!(output.status.code(), Some(code), "{verb} {more:?}: {}", text(&output.stderr));
-        text(&output.stderr)
-    }
-
-    /// Puts one job for each line.
-    fn put(&self, lines: &str) {
-        let file = self.scratch.path().join("jobs");
-        std::fs::write(&file, lines).unwrap();
-        self.ok("put", &["--lines", file.to_str().unwrap()]);
-    }
-
-    /// Claims a job; its token.
-    fn claim(&self, more: &[&str]) -> String {
-        let told: Value =
-            serde_json::from_str(&self.ok("claim", &[more, &["--json"]].concat())).unwrap();
-        told["token"].as_str().unwrap().to_owned()
-    }
-
-    /// A worker whose handler is this shell script.
-    fn worker(&self, options: &[&str], handler: &str) -> Worker {
-        let more = [options, &["--json", "--", "sh", "-c", handler]].concat();
-        let mut command = self.command("work", &more);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the binary starts");
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Worker { child, out }
-    }
-
-    fn file(&self, name: &str) -> String {
-        std::fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default()
-    }
-
-    fn jobs(&self) -> Value {
-        serde_json::from_str::<Value>(&self.ok("stats", &["--json"])).unwrap()["jobs"].clone()
-    }
-}
-
-/// A running worker; killed when dropped.
-struct Worker {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Worker {
-    /// The next event.
-    fn event(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        let count = self.out.read_line(&mut line).unwrap();
-        (count > 0).then(|| serde_json::from_str(&line).unwrap())
-    }
-
-    /// The next event of this name.
-    fn until(&mut self, name: &str) -> Value {
-        let mut others = Vec::new();
-        while let Some(event) = self.event() {
-            if event["event"] == name {
-                return event;
-            }
-            others.push(event);
-        }
-        panic!("{name} did not come: {others:?}");
-    }
-
-    /// All events up to its end, which must be a good one.
-    fn rest(mut self) -> Vec<Value> {
-        let events = std::iter::from_fn(|| self.event()).collect();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        events
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn count(events: &[Value], name: &str) -> usize {
-    events.iter().filter(|event| event["event"] == name).count()
-}
+use bench::{Bench, Worker, count};
 
 /// Ends when the worker does, or when told to.
 const PATIENT: &str = "while kill -0 $PPID && [ ! -e $SCRATCH/go ]; do sleep 0.02; done";
@@ -218,19 +95,22 @@ fn a_token_is_good_until_somebody_else_has_one() {
 #[test]
 fn exit_codes_of_handlers_decide() {
     let bench = Bench::new(&["--max-attempts", "2", "--backoff", "1ms..1ms"]);
-    bench.put("0\n75\n65\n9\n");
-    let handler = "exit $(tail -n 1 | tr -d '\\r')";
+    bench.put("0\n75\n65\n9\nkill\n");
+    let handler = "set -- $(tail -n 1 | tr -d '\\r'); [ $1 != kill ] || kill -SEGV $$; exit $1";
     let events = bench.worker(&["--until-empty"], handler).rest();
     let of = |name| count(&events, name);
-    assert_eq!((of("acked"), of("failed"), of("buried")), (1, 2, 3), "{events:?}");
-    assert_eq!(bench.ok("dead", &[]).lines().count(), 3);
-    assert_eq!(bench.jobs()["dead"], 3);
+    assert_eq!((of("acked"), of("failed"), of("buried")), (1, 3, 4), "{events:?}");
+    let crashed =
+        events.iter().any(|e| e["event"] == "failed" && e["why"].to_string().contains("signal 11"));
+    assert!(crashed, "{events:?}");
+    assert_eq!(bench.ok("dead", &[]).lines().count(), 4);
+    assert_eq!(bench.jobs()["dead"], 4);
     bench.ok("retry", &["--all"]);
-    assert_eq!((&bench.jobs()["dead"], &bench.jobs()["ready"]), (&0.into(), &3.into()));
+    assert_eq!((&bench.jobs()["dead"], &bench.jobs()["ready"]), (&0.into(), &4.into()));
     bench.ok("drain", &[]);
     bench.refused("claim", &[], 7);
     bench.ok("drain", &["--off"]);
-    assert_eq!(bench.ok("purge", &["--state", "ready"]), "3 jobs deleted\n");
+    assert_eq!(bench.ok("purge", &["--state", "ready"]), "4 jobs deleted\n");
 }
 
 #[test]
@@ -242,7 +122,7 @@ fn a_handler_that_hangs_is_ended_and_one_that_writes_much_takes_no_memory() {
     let buried = events.iter().find(|event| event["event"] == "buried").unwrap();
     assert!(buried["why"].as_str().unwrap().contains("took too long"), "{buried}");
     bench.put("much\n");
-    let much = "head -c 200000000 /dev/zero; head -c 100000000 /dev/zero >&2";
+    let much = "head -c 600000000 /dev/zero; head -c 400000000 /dev/zero >&2";
     let mut worker = bench.worker(&["--timeout", "60s"], much);
     worker.until("acked");
     let status = std::fs::read_to_string(format!("/proc/{}/status", worker.child.id())).unwrap();
@@ -313,11 +193,62 @@ fn a_mailbox_that_is_made_anew_voids_tokens_and_is_survived() {
     assert_ne!(acked["uidvalidity"].to_string(), token.split(':').next().unwrap());
 }
 
+#[test]
+fn a_new_uidvalidity_under_running_handlers_voids_their_claims_and_the_jobs_run_again() {
+    let data = tempfile::tempdir().unwrap();
+    let bench = Bench::on(serve_with_bob(data.path()), "bob", "Shared/Jobs");
+    let of = |words: &str| {
+        let words: Vec<&str> =
+            words.split(' ').chain(["--data", data.path().to_str().unwrap()]).collect();
+        run_ok(&words, "")
+    };
+    for mailbox in ["Jobs", "Jobs/Dead"] {
+        of(&format!("mailbox create --shared {mailbox}"));
+        of(&format!("mailbox acl set --shared {mailbox} bob lrswite"));
+    }
+    bench.ok("init", &["--lease", "900ms"]);
+    bench.put("one\ntwo\n");
+    let mut worker = bench.worker(&["-n", "2", "--timeout", "60s"], PATIENT);
+    let old = worker.until("claimed")["uidvalidity"].clone();
+    worker.until("claimed");
+    of("mailbox configure --shared Jobs --seen private");
+    let lost = [worker.until("lost"), worker.until("lost")];
+    assert!(lost.iter().all(|event| event["uidvalidity"] == old), "{lost:?}");
+    std::fs::write(bench.scratch.path().join("go"), "").unwrap();
+    let acked = [worker.until("acked"), worker.until("acked")];
+    assert!(acked.iter().all(|event| event["uidvalidity"] != old), "{acked:?}");
+    assert_ne!(acked[0]["uid"], acked[1]["uid"]);
+    worker.signal("-TERM");
+    worker.rest();
+    assert!(bench.jobs().as_object().unwrap().values().all(|n| n == 0));
+}
+
 /// Runs a queue command of this user and password.
 fn queue_of(url: &str, password: &str, verb: &str, more: &[&str]) -> Output {
     let mut command = highwater(&[&["queue", verb, url], more].concat());
     command.env("HIGHWATER_PASSWORD", password).stdin(Stdio::null());
     command.output().expect("the binary runs")
+}
+
+#[test]
+fn a_queue_can_be_watched_and_counted_by_programs() {
+    let bench = Bench::new(&[]);
+    bench.put("one\ntwo\n");
+    bench.claim(&[]);
+    let lines = bench.ok("top", &["--count", "2", "--interval", "100ms"]);
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(lines.starts_with("ready 1  delayed 0  running 1 "), "{lines}");
+    // Whoever watched has seen enough.
+    let mut command = bench.command("top", &["--interval", "100ms"]);
+    let mut watching = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(watching.stdout.take());
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
+    let told = bench.ok("stats", &["--prometheus"]);
+    let samples = told.lines().filter(|line| !line.starts_with('#'));
+    let samples: Vec<_> = samples.map(|line| line.rsplit_once(' ').unwrap()).collect();
+    assert!(samples.iter().all(|(_, value)| value.parse::<f64>().is_ok()), "{told}");
+    assert!(samples.contains(&("highwater_queue_jobs{state=\"running\"}", "1")), "{told}");
+    assert!(samples.contains(&("highwater_queue_workers", "1")), "{told}");
 }
 
 fn serve_with_bob(data: &Path) -> Server {
@@ -338,9 +269,16 @@ fn who_may_only_read_is_told_so() {
     of("mailbox create --shared Jobs");
     of("mailbox acl set --shared Jobs bob lr");
     let url = format!("imap://bob@{}/Shared/Jobs", server.address("imap"));
-    let output = queue_of(&url, "two", "claim", &[]);
+    for (verb, more) in [("claim", &[][..]), ("work", &["--", "true"])] {
+        let output = queue_of(&url, "two", verb, more);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("only read"), "{}", text(&output.stderr));
+    }
+    // Who may mark but not register is told what is missing.
+    of("mailbox acl set --shared Jobs bob lrsw");
+    let output = queue_of(&url, "two", "work", &["--", "true"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("only read"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("needs the rights"), "{}", text(&output.stderr));
     of("mailbox acl set --shared Jobs bob lrswite");
     let output = queue_of(&url, "two", "claim", &[]);
     assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
@@ -358,7 +296,11 @@ fn a_server_without_mod_sequences_will_do_and_it_is_said_what_that_is_worth() {
         assert!(output.status.success(), "{verb}: {}", text(&output.stderr));
         text(&output.stdout)
     };
-    assert!(run("init", &[]).contains("no mod-sequences"));
+    let worth = "it has no mod-sequences";
+    assert!(run("init", &[]).contains(worth));
+    assert!(run("stats", &[]).contains(worth));
+    let output = queue_of(&url, "two", "work", &["--until-empty", "--", "true"]);
+    assert!(text(&output.stderr).contains(worth), "{}", text(&output.stderr));
     run("put", &["/dev/null"]);
     run("put", &["/dev/null"]);
     let told = run("work", &["--until-empty", "--json", "--", "true"]);

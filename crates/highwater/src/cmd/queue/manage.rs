@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use client::imap::command::{CommandBody, MailboxName};
+use client::imap::command::{CommandBody, MailboxName, StatusItem};
 use client::imap::encode::Code;
 use client::imap::number::Uid;
 use client::queue::{Job, Policy, Queue, Standing};
@@ -33,9 +33,14 @@ async fn make(connection: &mut client::Connection, mailbox: &str) -> Result<(), 
     let create =
         CommandBody::Create { mailbox: MailboxName(mailbox.to_owned()), special_use: None };
     let answer = connection.ask(create).await?;
-    let there = answer.codes().any(|code| matches!(code, Code::AlreadyExists));
-    // Some servers refuse without a code; whether it is there shows when it is selected.
-    if there || answer.code.is_none() { Ok(()) } else { answer.ok().map(drop) }
+    if answer.codes().any(|code| matches!(code, Code::AlreadyExists)) {
+        return Ok(());
+    }
+    let Err(refused) = answer.ok() else { return Ok(()) };
+    // Some servers say no code, and who may not make it may use it if it is there.
+    let mailbox = MailboxName(mailbox.to_owned());
+    let status = CommandBody::Status { mailbox, items: vec![StatusItem::Messages] };
+    connection.ask(status).await?.ok().map(drop).map_err(|_| refused)
 }
 
 impl Init {
@@ -48,7 +53,7 @@ impl Init {
             backoff_max: self.backoff.1,
         };
         let door = self.remote.door()?;
-        let mut connection = door.connect().await.map_err(anyhow::Error::from)?;
+        let mut connection = door.connect().await?;
         make(&mut connection, &door.mailbox).await.map_err(anyhow::Error::from)?;
         let mut queue = Queue::open(connection, &door.mailbox, policy.clone()).await?;
         queue.load().await?;
@@ -92,11 +97,7 @@ impl DeadArgs {
             None => queue.below("Dead").await?,
         };
         queue.close().await;
-        let opened = door.open_mailbox(&mailbox, Policy::default()).await;
-        let mut dead = opened.map_err(|error| {
-            let why = format!("{mailbox} cannot be opened; `queue init` makes it");
-            Failure::new(Exit::Config, anyhow::Error::from(error).context(why))
-        })?;
+        let mut dead = door.open_mailbox(&mailbox, Policy::default()).await?;
         dead.load().await?;
         Ok(dead)
     }

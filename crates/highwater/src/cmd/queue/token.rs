@@ -130,6 +130,7 @@ impl Settling {
         let buried = settle == Settle::Fail && claim.attempts + 1 >= queue.policy().attempts_max;
         let settle = if buried { Settle::Bury } else { settle };
         let settled = queue.settle(vec![(&mut claim, settle)]).await?;
+        queue.cleared().await?;
         if settle != Settle::Extend && settled == [Settled::Done] {
             queue.forget_worker(self.token.worker).await?;
         }

@@ -9,7 +9,7 @@ use client::queue::Queue;
 
 use super::remote::Remote;
 use super::{show, units};
-use crate::cmd::{Failure, say};
+use crate::cmd::Failure;
 
 /// `queue top`
 #[derive(Args, Debug)]
@@ -54,10 +54,9 @@ impl Top {
             let now = uids(&queue);
             let look = look(&queue, &before, &now);
             before = now;
-            if terminal {
-                draw(&picture(&look))?
-            } else {
-                say(&line(&look))?
+            let text = if terminal { picture(&look) } else { line(&look) + "\n" };
+            if !draw(&text)? {
+                break;
             }
             if left > 0 {
                 tokio::select! {
@@ -118,10 +117,13 @@ fn picture(look: &Look) -> String {
     format!("{HOME}{}{CLEAR_REST}", lines.collect::<String>())
 }
 
-fn draw(text: &str) -> Result<(), Failure> {
+/// Answers whether anybody still reads it.
+fn draw(text: &str) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        written => Ok(written.map(|()| true)?),
+    }
 }
 
 #[cfg(test)]

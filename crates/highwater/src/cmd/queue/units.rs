@@ -22,7 +22,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
     if duration < Duration::from_millis(100) {
-        return Err("less than 100ms leaves no time to renew a lease".into());
+        return Err("100ms is the least".into());
     }
     Ok(duration)
 }

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use client::imap::number::Uid;
 use client::queue::{Claim, Policy, Queue, QueueError, Settle};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::handler::{Ended, Leash};
 use super::metrics::Counts;
-use super::remote::{Door, Remote};
+use super::remote::{Door, Remote, Shut};
 use super::units;
 use crate::cmd::{Exit, Failure, tell};
 use report::Reporter;
@@ -96,8 +97,8 @@ struct Finished {
     why: String,
 }
 
-/// The end of a handler, by the job's UID.
-type Report = (u32, Ended, String);
+/// The end of a handler, by its number: a job that was lost may be run anew while its old handler still ends.
+type Report = (u64, Ended, String);
 
 /// How far the worker's own end has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -115,7 +116,9 @@ struct Worker {
     door: Door,
     handler: Arc<[String]>,
     reporter: Reporter,
-    running: BTreeMap<u32, Running>,
+    running: BTreeMap<u64, Running>,
+    /// How many handlers were started.
+    started: u64,
     finished: Vec<Finished>,
     ends: mpsc::Receiver<Report>,
     end: mpsc::Sender<Report>,
@@ -139,6 +142,7 @@ impl Work {
             reporter: Reporter::new(self.json, counts),
             door,
             running: BTreeMap::new(),
+            started: 0,
             finished: Vec::new(),
             ends,
             end,
@@ -206,7 +210,10 @@ const RECONNECT_MAX: Duration = Duration::from_secs(10);
 
 impl Worker {
     async fn work(&mut self) -> Result<(), Failure> {
-        let mut queue = self.open().await?;
+        let Some(mut queue) = self.begin().await? else {
+            self.reporter.stopped();
+            return Ok(());
+        };
         loop {
             match self.round(&mut queue).await {
                 Ok(true) => {}
@@ -228,20 +235,47 @@ impl Worker {
         Ok(())
     }
 
-    async fn open(&mut self) -> Result<Queue, Failure> {
-        let mut queue = self.door.loaded().await?;
+    /// Opens the queue, however often the server is away or cuts the line. Nothing when the worker is to end.
+    async fn begin(&mut self) -> Result<Option<Queue>, Failure> {
+        let mut wait = RECONNECT_MIN;
+        loop {
+            let shut = tokio::select! {
+                opened = Self::open(&self.door, &self.options) => match opened {
+                    Ok((queue, registration)) => {
+                        self.attempts_max = queue.policy().attempts_max;
+                        self.reporter.registered(registration, &queue);
+                        return Ok(Some(queue));
+                    }
+                    Err(shut) => shut,
+                },
+                _ = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(None),
+            };
+            if !shut.may_pass() {
+                return Err(shut.into());
+            }
+            self.reporter.not_begun(&shut);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(None),
+            }
+            wait = (wait * 2).min(RECONNECT_MAX);
+        }
+    }
+
+    /// Opens the queue and registers.
+    async fn open(door: &Door, options: &Work) -> Result<(Queue, Uid), Shut> {
+        let mut queue = door.loaded().await?;
         let rules = queue.policy().clone();
-        let policy = self.options.policy(&rules);
+        let policy = options.policy(&rules);
         if policy.lease != rules.lease && queue.sentinel().await?.is_some() {
             tell(&format!(
                 "the queue's lease is {:?}, this worker's {:?}: all workers should have the same",
                 rules.lease, policy.lease
             ));
         }
-        self.attempts_max = policy.attempts_max;
         queue.set_policy(policy);
-        queue.set_archive(self.options.archive.clone());
-        let dead = match &self.options.dead {
+        queue.set_archive(options.archive.clone());
+        let dead = match &options.dead {
             Some(dead) => dead.clone(),
             None => queue.below("Dead").await?,
         };
@@ -250,12 +284,11 @@ impl Worker {
             "process {} of user {}, {} at once, lease {:?}",
             std::process::id(),
             std::env::var("USER").unwrap_or_default(),
-            self.options.slots,
+            options.slots,
             queue.policy().lease
         );
-        let registration = queue.register(&self.options.name, &about).await?;
-        self.reporter.registered(registration, &queue);
-        Ok(queue)
+        let registration = queue.register(&options.name, &about).await?;
+        Ok((queue, registration))
     }
 
     /// Connects anew until it works. Answers false when the worker is to end and has nothing left to say.
@@ -264,17 +297,18 @@ impl Worker {
         let mut given_up_at = None;
         loop {
             let resumed = match self.door.connect().await {
-                Ok(connection) => queue.resume(connection).await,
-                Err(error) => Err(error.into()),
+                Ok(connection) => queue.resume(connection).await.map_err(Shut::from),
+                Err(shut) => Err(shut),
             };
             match resumed {
                 Ok(same) => {
                     self.reporter.resumed(same);
-                    if !same {
+                    if same {
+                        let running = self.running.values().map(|job| &job.claim);
+                        queue.hold_only(running.chain(self.finished.iter().map(|job| &job.claim)));
+                    } else {
                         self.lose_all();
                     }
-                    let running = self.running.values().map(|job| &job.claim);
-                    queue.hold_only(running.chain(self.finished.iter().map(|job| &job.claim)));
                     self.upkeep_at = Instant::now();
                     return Ok(true);
                 }
@@ -315,8 +349,8 @@ impl Worker {
     }
 
     /// Decides what a handler's end asks for.
-    fn take_report(&mut self, (uid, ended, output): Report) {
-        let Some(running) = self.running.remove(&uid) else { return };
+    fn take_report(&mut self, (number, ended, output): Report) {
+        let Some(running) = self.running.remove(&number) else { return };
         self.reporter.running(self.running.len());
         let claim = running.claim;
         self.reporter.finished(&claim, ended, &output);

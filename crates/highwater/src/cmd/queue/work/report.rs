@@ -1,9 +1,10 @@
 //! What a worker says: lines for people on standard error, or JSON for programs on standard output; and its counts.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use client::imap::number::{ModSeq, Uid};
-use client::queue::{Claim, Queue, QueueError};
+use client::queue::{Claim, Queue};
 use serde_json::{Value, json};
 
 use super::super::handler::Ended;
@@ -53,6 +54,7 @@ impl Reporter {
 
     pub(super) fn registered(&mut self, uid: Uid, queue: &Queue) {
         self.worker = uid.value();
+        self.away = None;
         self.counts.connected();
         let worth = show::footing(queue.footing());
         self.event("registered", json!({}), &format!("worker {uid} is registered; {worth}"));
@@ -90,10 +92,19 @@ impl Reporter {
         self.event("given_back", json!({ "count": count }), &text);
     }
 
-    pub(super) fn disconnected(&mut self, error: &QueueError) {
-        let why = error.to_string();
+    /// The queue could not be opened yet.
+    pub(super) fn not_begun(&mut self, why: &dyn Display) {
+        self.gone("not begun yet, trying again", why);
+    }
+
+    pub(super) fn disconnected(&mut self, why: &dyn Display) {
+        self.gone("disconnected", why);
+    }
+
+    fn gone(&mut self, what: &str, why: &dyn Display) {
+        let why = why.to_string();
         if self.away.as_ref() != Some(&why) {
-            self.event("disconnected", json!({ "why": why }), &format!("disconnected: {why}"));
+            self.event("disconnected", json!({ "why": why }), &format!("{what}: {why}"));
             self.away = Some(why);
         }
     }

@@ -76,10 +76,12 @@ impl Worker {
 
     /// Renews the leases of all that run.
     async fn extend(&mut self, queue: &mut Queue) -> Outcome<()> {
-        let jobs = self.running.values_mut().map(|job| (&mut job.claim, Settle::Extend)).collect();
+        let held = |job: &&mut Running| *job.leash.borrow() != Leash::Lost;
+        let mut held: Vec<&mut Running> = self.running.values_mut().filter(held).collect();
+        let jobs = held.iter_mut().map(|job| (&mut job.claim, Settle::Extend)).collect();
         let settled = queue.settle(jobs).await?;
         let policy = queue.policy();
-        for (running, settled) in self.running.values().zip(settled) {
+        for (running, settled) in held.into_iter().zip(settled) {
             let leash = match settled {
                 Settled::Done => Leash::Until(deadline(&running.claim, running.overdue_at, policy)),
                 Settled::Lost | Settled::Gone => Leash::Lost,
@@ -144,13 +146,14 @@ impl Worker {
             grace: policy.margin() / 2,
             shown: self.options.show_output,
         };
-        let (uid, end) = (claim.token.uid.value(), self.end.clone());
-        self.running.insert(uid, Running { claim, leash, overdue_at });
+        self.started += 1;
+        let (number, end) = (self.started, self.end.clone());
+        self.running.insert(number, Running { claim, leash, overdue_at });
         self.reporter.running(self.running.len());
         tokio::spawn(async move {
             let (ended, output) = run.go().await;
             // The worker may have ended before.
-            let _ = end.send((uid, ended, output)).await;
+            let _ = end.send((number, ended, output)).await;
         });
     }
 
