@@ -65,6 +65,7 @@ impl Credentials {
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// Whom to trust; `None` for no TLS at all.
     pub tls: Option<Tls>,
@@ -79,6 +80,18 @@ impl Options {
     #[must_use]
     pub fn new(tls: Option<Tls>) -> Self {
         Self { tls, insecure: false, patience: Duration::from_mins(1) }
+    }
+
+    /// With this much patience.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Without TLS, where the server has none, even to another machine.
+    #[must_use]
+    pub fn with_insecure(self, insecure: bool) -> Self {
+        Self { insecure, ..self }
     }
 
     /// TLS with what the system trusts, and 60 seconds of patience.

@@ -53,7 +53,7 @@ pub enum Error {
     Encode(EncodeError),
     /// The server lacks a capability that is needed; nothing was sent.
     Lacks(&'static str),
-    /// TLS failed.
+    /// TLS failed; a certificate that nobody vouches for is trusted by [`Tls::only`](crate::Tls::only).
     Tls(TlsError),
     /// The address is not one.
     Place(PlaceError),
