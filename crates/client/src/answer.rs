@@ -1,4 +1,11 @@
 //! What a command was answered with.
+//!
+//! # Invariants
+//! - What a server tells untagged is kept in the order told, asked for or not [C-30].
+//! - Sets stay ranges: no answer costs memory by how wide a range in it is.
+//!
+//! # Standards
+//! RFC 3501 §7, RFC 7162 §3.1.3 and §3.2.10, RFC 4315 (APPENDUID), RFC 4731 (ESEARCH).
 
 use crate::error::Error;
 use imap::command::{MailboxName, StatusItem};

@@ -2,7 +2,11 @@
 //!
 //! # Invariants
 //! - A password or a token leaves only through TLS, or to this very machine.
-//! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
+//! - After an error that [`Error::is_fatal`] the connection is of no use: what was on its way may have been done or not.
+//! - An answer is waited for as long as the options say, and not longer.
+//!
+//! # Standards
+//! RFC 3501, RFC 8314 (TLS), RFC 2177 (IDLE), RFC 7888 (literals).
 
 mod compress;
 mod identify;

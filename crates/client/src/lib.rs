@@ -1,16 +1,19 @@
 //! An IMAP client for programs that share a mailbox.
 //!
-//! - [`Connection`] speaks to a server: commands are typed, pipelined when one likes, answered in order.
-//! - [`Connection::store`] with [`StoreRequest::unchanged_since`] tells for each message whether this write *won*,
-//!   was *lost* to another, came too late for a message that has *vanished*, or is *unproven*.
-//! - [`dialogue`] plays files that say what a client sends and what a server is to answer.
-//! - [`queue::Queue`] makes a mailbox a queue of jobs, each held by one worker at a time.
-//!
-//! - [`mirror::Mirror`] keeps one mailbox equal to the server's, and says what has changed since it was last level.
-//! - [`Quirks`] says what is known of the server beyond what it lists.
+//! | to | there is |
+//! | --- | --- |
+//! | speak to a server | [`Connection`]: commands are typed, pipelined when one likes, answered in order |
+//! | change a message only if nobody else has | [`Connection::store`] with [`StoreRequest::unchanged_since`], which tells for each message whether this write *won*, was *lost* to another, came too late for one that has *vanished*, or is *unproven* |
+//! | keep a copy | [`mirror::Mirror`], which says what has changed since it was last level |
+//! | append and fetch messages of any size | [`Connection::append_from`] and [`Connection::fetch_body_to`] |
+//! | share work | [`queue::Queue`], which makes a mailbox a queue of jobs, each held by one worker at a time |
+//! | log in one's own way | [`sasl`] |
+//! | know the server | [`Quirks`], which say what is known of it beyond what it lists |
+//! | test a server | [`dialogue`], which plays files that say what a client sends and what a server is to answer |
 //!
 //! The core, [`Conversation`], does no I/O: octets in, octets out. [`Connection`] drives it with tokio. So it is with
-//! [`sasl`] and with the mirror: a program that has a loop of its own drives them itself.
+//! [`sasl`] and with the mirror: a program that has a loop of its own drives them itself. The README has two programs to
+//! begin with.
 //!
 //! # Opening
 //!
@@ -102,6 +105,24 @@
 //! # }
 //! ```
 //!
+//! # Messages of any size
+//!
+//! ```no_run
+//! use client::imap::number::Uid;
+//! use client::{Connection, whole_message};
+//!
+//! # async fn example(connection: &mut Connection, uid: Uid) -> Result<(), client::Error> {
+//! let mut file = Vec::new(); // Anything that is AsyncWrite.
+//! match connection.fetch_body_to(uid, whole_message(), &mut file).await? {
+//!     Some(octets) => println!("{octets} octets: the whole message"),
+//!     None => println!("there is no such message any more"),
+//! }
+//! let size = file.len() as u64;
+//! connection.append_from("Archive", &[], None, size, &mut file.as_slice()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Without I/O
 //!
 //! ```
@@ -121,6 +142,7 @@
 //! # Invariants
 //! - Nothing a server sends panics; what cannot be parsed is passed over and counted.
 //! - A tagged OK alone never counts as a proof that a conditional write was done.
+//! - Futures that were dropped leave what their commands told behind: a mirror is to be synchronised anew then.
 //!
 //! # Standards
 //! RFC 3501, RFC 7162 (CONDSTORE and QRESYNC), and what each module names.
@@ -149,3 +171,8 @@ pub use quirks::{Quirks, Server};
 pub use record::Passage;
 pub use store::{Fate, StoreOutcome, StoreRequest, Won};
 pub use tls::{Tls, TlsError};
+
+/// The README's programs are compiled as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
