@@ -25,14 +25,14 @@ declare -A PURPOSE=(
     [docs]="documentation builds, its commands exist, the requirement table holds"
     [faults]="planted faults are noticed (built and run with --long; else: they apply)"
 )
-CLIENTS=(mbsync offlineimap neomutt imapfilter fetch imapflow lmtp)
+CLIENTS=(tour mbsync offlineimap neomutt imapfilter fetch imapflow lmtp)
 SEPARATE=" contract transcripts simulation "
 target=${CARGO_TARGET_DIR:-target}
 
 # program, and the Debian package that brings it
 NEEDED=(
     mbsync:isync offlineimap:offlineimap3 neomutt:neomutt imapfilter:imapfilter interimap:interimap
-    swaks:swaks curl:curl strace:strace node:nodejs npm:npm python3:python3 cc:gcc unshare:util-linux setpriv:util-linux
+    swaks:swaks curl:curl openssl:openssl strace:strace node:nodejs npm:npm python3:python3 cc:gcc unshare:util-linux setpriv:util-linux
     pip3:python3-pip
 )
 

@@ -64,7 +64,7 @@ class Highwater:
         self.log = (self.scratch.path if self.scratch else self.data.parent) / "server.log"
         self.arguments = list(arguments)
         self.wrapper = list(wrapper)
-        self.imap = self.lmtp = None
+        self.imap = self.imaps = self.lmtp = None
         self.process = None
         self.start_seconds = None
         if users:
@@ -99,7 +99,8 @@ class Highwater:
             words = line.decode().split()
             if words and words[0] == "ready":
                 places = dict(word.split("=", 1) for word in words[1:])
-                self.imap, self.lmtp = places["imap"], places["lmtp"]
+                self.imap, self.imaps, self.lmtp = places["imap"], places["imaps"], places["lmtp"]
+                self.certificate = self.data / "certificate.pem"
                 self.start_seconds = time.monotonic() - begun
                 return
         tail = self.log.read_text(errors="replace")[-2000:]
@@ -157,7 +158,8 @@ class Peer:
         pairs = [word for pair in settings for word in ("--set", pair)]
         words = self.peers("up", *pairs).split()
         places = dict(word.split("=", 1) for word in words[1:])
-        self.imap, self.lmtp = places.get("imap"), places.get("lmtp")
+        self.imap, self.imaps, self.lmtp = places.get("imap"), places.get("imaps"), places.get("lmtp")
+        self.certificate = self.folder / "certificate.pem"
         self.smtp = places.get("smtp")
         self.pid = int(places["pid"])
 

@@ -1,4 +1,6 @@
-"""Dovecot on loopback: IMAP and LMTP in plaintext, without any rights."""
+"""Dovecot on loopback: IMAP and LMTP, without any rights; in plaintext unless TLS is asked for."""
+
+import subprocess
 
 from . import packages
 from .place import free_port, own, service_user
@@ -12,7 +14,7 @@ base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/dovecot.log
 listen = 127.0.0.1
-ssl = no
+ssl = {ssl}
 disable_plaintext_auth = no
 default_internal_user = {user}
 default_internal_group = {group}
@@ -50,7 +52,8 @@ service imap-login {{
     port = {imap}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps}
+    ssl = {ssl}
   }}
 }}
 service lmtp {{
@@ -61,23 +64,51 @@ service lmtp {{
 }}
 """
 
+# COMPRESS as well, which is worth most where TLS is.
+WITH_TLS = """
+ssl_cert = <{folder}/certificate.pem
+ssl_key = <{folder}/key.pem
+auth_mechanisms = plain login scram-sha-256
+protocol imap {{
+  mail_plugins = imap_zlib
+}}
+"""
+
 
 def start(place, settings):
-    """Start Dovecot in `place`; settings: storage, fsync."""
+    """Start Dovecot in `place`; settings: storage, fsync, tls."""
     root = packages.unpacked("dovecot", PACKAGES)
     folder = place.fresh()
     user, uid, gid = service_user()
     imap, lmtp = free_port(), free_port()
+    tls = settings.get("tls") == "yes"
+    imaps = free_port() if tls else 0
     text = CONFIGURATION.format(
         folder=folder, user=user, group=group_name(gid), uid=uid, gid=gid, imap=imap, lmtp=lmtp,
         storage=settings.get("storage", "sdbox"), fsync=settings.get("fsync", "optimized"),
+        imaps=imaps, ssl="yes" if tls else "no",
     )
+    if tls:
+        make_certificate(folder)
+        text += WITH_TLS.format(folder=folder)
     (folder / "dovecot.conf").write_text(text)
     users = "".join(f"user{n}:secret\n" for n in range(1, USERS + 1))
     (folder / "users").write_text(users)
     (folder / "mail").mkdir()
     own(folder)
-    return run(place, root, {"imap": f"127.0.0.1:{imap}", "lmtp": f"127.0.0.1:{lmtp}"})
+    listeners = {"imap": f"127.0.0.1:{imap}", "lmtp": f"127.0.0.1:{lmtp}"}
+    if tls:
+        listeners["imaps"] = f"127.0.0.1:{imaps}"
+    return run(place, root, listeners)
+
+
+def make_certificate(folder):
+    """A certificate of its own for 127.0.0.1, and its key."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem"), "-days", "2",
+               "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+               "-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def crash(place):

@@ -26,7 +26,7 @@ struct Reach {
 impl Reach {
     async fn connect(&self) -> Connection {
         let patience = Duration::from_mins(2);
-        let options = Options { tls: None, insecure: false, patience };
+        let options = Options::new(None).with_patience(patience);
         Connection::open(&self.place, &self.credentials, &options).await.unwrap()
     }
 

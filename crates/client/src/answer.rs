@@ -1,4 +1,11 @@
 //! What a command was answered with.
+//!
+//! # Invariants
+//! - What a server tells untagged is kept in the order told, asked for or not [C-30].
+//! - Sets stay ranges: no answer costs memory by how wide a range in it is.
+//!
+//! # Standards
+//! RFC 3501 §7, RFC 7162 §3.1.3 and §3.2.10, RFC 4315 (APPENDUID), RFC 4731 (ESEARCH).
 
 use crate::error::Error;
 use imap::command::{MailboxName, StatusItem};
@@ -12,6 +19,7 @@ use imap::set::UidSet;
 ///
 /// A server says untagged what others did, too: responses here need not be about this command.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Answer {
     /// OK, NO or BAD.
     pub status: Status,
@@ -25,6 +33,7 @@ pub struct Answer {
 
 /// What a FETCH response says of one message.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Fetched {
     /// The UID.
     pub uid: Uid,
@@ -46,7 +55,16 @@ impl Answer {
     }
 
     /// The codes of the tagged answer and of untagged status responses, the tagged one first.
+    ///
+    /// HIGHESTMODSEQ is not among them. It is neither the condition of a write, which is the MODSEQ at which its
+    /// message was seen ([`Fetched::mod_seq`]), nor a point to go on from before everything up to it was applied: that
+    /// is what the [mirror](crate::mirror)'s checkpoints are [C-11].
     pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.all_codes().filter(|code| !matches!(code, Code::HighestModSeq(_)))
+    }
+
+    /// Likewise, HIGHESTMODSEQ among them.
+    pub(crate) fn all_codes(&self) -> impl Iterator<Item = &Code> {
         let untagged = self.untagged.iter().filter_map(|response| match response {
             Response::Status { tag: None, code, .. } => code.as_ref(),
             _ => None,
@@ -106,20 +124,21 @@ impl Answer {
         })
     }
 
-    /// What SEARCH or ESEARCH found, in the order told.
+    /// What SEARCH or ESEARCH found: UIDs or numbers, as was asked.
     #[must_use]
-    pub fn found(&self) -> Vec<u32> {
-        let mut found = Vec::new();
+    pub fn found(&self) -> UidSet {
+        // Ranges stay ranges: how wide they are is for the server to say, and costs nothing here.
+        let mut ranges = Vec::new();
         for response in &self.untagged {
             match response {
-                Response::Search { numbers, .. } => found.extend_from_slice(numbers),
+                Response::Search { numbers, .. } => ranges.extend(numbers.iter().map(|n| (*n, *n))),
                 Response::ESearch(result) => {
-                    found.extend(result.all.iter().flat_map(UidSet::iter));
+                    ranges.extend(result.all.iter().flat_map(|set| set.ranges().iter().copied()));
                 }
                 _ => {}
             }
         }
-        found
+        UidSet::from_ranges(ranges)
     }
 }
 

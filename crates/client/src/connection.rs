@@ -2,13 +2,18 @@
 //!
 //! # Invariants
 //! - A password or a token leaves only through TLS, or to this very machine.
-//! - After [`Error::is_fatal`] nothing more is sent: what was on its way may have been done or not.
+//! - After an error that [`Error::is_fatal`] the connection is of no use: what was on its way may have been done or not.
+//! - An answer is waited for as long as the options say, and not longer.
+//!
+//! # Standards
+//! RFC 3501, RFC 8314 (TLS), RFC 2177 (IDLE), RFC 7888 (literals).
 
 mod compress;
 mod identify;
 mod login;
 mod notify;
 mod plain;
+mod transfer;
 
 use crate::answer::Answer;
 use crate::conversation::{Conversation, NewMessage, Ticket};
@@ -21,6 +26,7 @@ use imap::command::{AppendHead, CommandBody, DateTime, IdField, MailboxName, Sec
 use imap::flag::Flag;
 use plain::Plain;
 use std::os::fd::AsFd as _;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -63,6 +69,7 @@ impl Credentials {
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// Whom to trust; `None` for no TLS at all.
     pub tls: Option<Tls>,
@@ -77,6 +84,18 @@ impl Options {
     #[must_use]
     pub fn new(tls: Option<Tls>) -> Self {
         Self { tls, insecure: false, patience: Duration::from_mins(1) }
+    }
+
+    /// With this much patience.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Without TLS, where the server has none, even to another machine.
+    #[must_use]
+    pub fn with_insecure(self, insecure: bool) -> Self {
+        Self { insecure, ..self }
     }
 
     /// TLS with what the system trusts, and 60 seconds of patience.
@@ -112,6 +131,8 @@ pub struct Connection {
     stream: Box<dyn Stream>,
     /// What was taken from the core and is not sent yet.
     unsent: Vec<u8>,
+    /// What was received and the core was not given yet.
+    inbox: Vec<u8>,
     patience: Duration,
     binding: Option<Vec<u8>>,
     secure: bool,
@@ -124,6 +145,15 @@ pub struct Connection {
 }
 
 const READ_BYTES: usize = 64 * 1024;
+
+/// What a turn waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Something has come.
+    Received,
+    /// Something has come, or all is sent.
+    Sent,
+}
 
 impl Connection {
     /// Connects, secures the connection and logs in by the strongest way that the server has: see
@@ -150,7 +180,10 @@ impl Connection {
 
     /// Connects up to the greeting, with TLS where the place or the server wants it.
     async fn reach(place: &Place, options: &Options) -> Result<Self, Error> {
-        let tcp = TcpStream::connect((place.host.as_str(), place.port)).await?;
+        let (host, port) = (place.host.as_str(), place.port);
+        let tcp = TcpStream::connect((host, port)).await.map_err(|error| {
+            std::io::Error::new(error.kind(), format!("{host}:{port}: {error}"))
+        })?;
         tcp.set_nodelay(true)?;
         if place.implicit_tls {
             let tls = options.tls.as_ref().ok_or(Error::Lacks("a TLS configuration"))?;
@@ -189,6 +222,7 @@ impl Connection {
             core,
             stream,
             unsent: Vec::new(),
+            inbox: Vec::new(),
             patience,
             binding: None,
             secure: false,
@@ -303,7 +337,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether commands can be sent.
     fn alive(&self) -> Result<(), Error> {
+        self.not_gone()?;
+        match self.core.lacks() {
+            Some(left) => Err(Error::Unfinished(left)),
+            None => Ok(()),
+        }
+    }
+
+    fn not_gone(&self) -> Result<(), Error> {
         match self.core.bye() {
             Some(text) => Err(Error::Bye(text.to_owned())),
             None => Ok(()),
@@ -322,24 +365,29 @@ impl Connection {
     }
 
     async fn step(&mut self) -> Result<(), Error> {
-        let octets = self.turn().await?;
-        self.take_in(&octets)
-    }
-
-    fn take_in(&mut self, octets: &[u8]) -> Result<(), Error> {
-        let mut take = |octets: &[u8]| {
-            self.record.keep(false, octets);
-            self.core.receive(octets)
-        };
-        match &mut self.deflate {
-            Some(deflate) => deflate.unpack(octets, take),
-            None => take(octets),
+        if self.inbox.is_empty() {
+            self.turn(Until::Received).await?;
         }
+        while self.take_piece()? {
+            // Whoever wanted one has gone.
+            self.core.end_bodies();
+        }
+        Ok(())
     }
 
-    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides; answers
-    /// what was received.
-    async fn turn(&mut self) -> Result<Vec<u8>, Error> {
+    /// Gives the core what was received, at most a piece of bounded size; whether there was anything.
+    fn take_piece(&mut self) -> Result<bool, Error> {
+        let octets = match &mut self.deflate {
+            Some(deflate) => deflate.unpack(&mut self.inbox)?,
+            None => std::mem::take(&mut self.inbox),
+        };
+        self.record.keep(false, &octets);
+        self.core.receive(&octets)?;
+        Ok(!octets.is_empty())
+    }
+
+    /// Writes and reads, whichever is possible first, so that a long pipeline cannot stand still on both sides.
+    async fn turn(&mut self, until: Until) -> Result<(), Error> {
         self.gather()?;
         let mut buffer = vec![0; READ_BYTES];
         let (mut read, mut write) = tokio::io::split(&mut self.stream);
@@ -360,25 +408,30 @@ impl Connection {
         let mut sent = false;
         // Biased towards sending: an answer comes only to what was sent.
         let received = std::future::poll_fn(|context| {
-            if !sent && let std::task::Poll::Ready(done) = sending.as_mut().poll(context) {
+            if !sent && let Poll::Ready(done) = sending.as_mut().poll(context) {
                 sent = true;
                 if let Err(error) = done {
-                    return std::task::Poll::Ready(Err(error));
+                    return Poll::Ready(Err(error));
                 }
             }
-            receiving.as_mut().poll(context)
+            match receiving.as_mut().poll(context) {
+                Poll::Pending if sent && until == Until::Sent => Poll::Ready(Ok(None)),
+                polled => polled.map_ok(Some),
+            }
         })
         .await?;
+        let Some(received) = received else { return Ok(()) };
         if received == 0 {
             let ended = std::io::Error::new(
                 std::io::ErrorKind::UnexpectedEof,
                 "the server closed the connection",
             );
-            self.alive()?;
+            self.not_gone()?;
             return Err(ended.into());
         }
         buffer.truncate(received);
-        Ok(buffer)
+        self.inbox.append(&mut buffer);
+        Ok(())
     }
 
     /// Whether the system holds octets of the server's that were not read yet, or the connection has ended.
@@ -389,7 +442,8 @@ impl Connection {
         // Asked of the system, not of tokio, which learns of it only when it looks.
         let socket = self.stream.socket().as_fd().try_clone_to_owned();
         let peeked = socket.and_then(|fd| std::net::TcpStream::from(fd).peek(&mut [0]));
-        !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        !self.inbox.is_empty()
+            || !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Keeps from now on what is said, and forgets what was kept before.
@@ -474,7 +528,7 @@ impl Connection {
             let mut listening = std::pin::pin!(listening);
             let mut wake = std::pin::pin!(wake);
             std::future::poll_fn(|context| match listening.as_mut().poll(context) {
-                std::task::Poll::Pending => wake.as_mut().poll(context).map(Ok),
+                Poll::Pending => wake.as_mut().poll(context).map(Ok),
                 ready => ready,
             })
             .await?;

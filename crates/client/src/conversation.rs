@@ -1,23 +1,28 @@
 //! A conversation with a server, without I/O: commands in and octets out, octets in and answers out.
 //!
 //! Commands may be submitted while others are on their way (RFC 3501 §5.5); servers answer in order. Literals that
-//! the server wants to be asked for hold back what follows them.
+//! the server wants to be asked for hold back what follows them. Messages may pass through in pieces, both ways, so
+//! that none is ever held whole: see [`Conversation::submit_append_of`] and [`Conversation::submit_body`].
 //!
 //! # Invariants
 //! - Untagged responses belong to the oldest command that has no answer yet, or to the next one: none is lost.
 //! - A response that cannot be parsed disturbs none of the others; it is counted.
-//! - Nothing is taken as an answer that has not the tag of the oldest command.
+//! - Nothing is taken as an answer that has not the tag of the oldest command, and no OK before the command was sent.
 //!
 //! # Standards
 //! RFC 3501 §2.2 and §5.5, RFC 7888 (literals).
+
+mod transfer;
 
 use crate::answer::Answer;
 use crate::error::Error;
 use imap::command::{AppendHead, Command, CommandBody, MailboxName, Tag};
 use imap::command_encode::{self, Encoded, Literals};
 use imap::encode::{Code, Status};
-use imap::response::{self, Response, ResponseCode, ResponseFramer, ResponseLimits};
+use imap::response::{self, Response, ResponseCode, ResponseFramer, ResponseLimits, ResponsePart};
 use std::collections::VecDeque;
+use transfer::Body;
+pub use transfer::{Progress, whole_message};
 
 /// Names a command that was submitted.
 #[must_use = "its answer waits to be taken"]
@@ -29,6 +34,8 @@ enum Piece {
     Octets(Vec<u8>),
     /// Only after `+`.
     Wait,
+    /// So many octets of a literal that is supplied piece by piece.
+    Supply(u64),
 }
 
 /// A command that has no answer yet.
@@ -36,6 +43,8 @@ struct Pending {
     ticket: Ticket,
     tag: Tag,
     untagged: Vec<Response>,
+    /// Its answer's section is handed on while it comes.
+    streams: bool,
 }
 
 /// A message for APPEND.
@@ -55,6 +64,8 @@ pub struct Conversation {
     pending: VecDeque<Pending>,
     done: Vec<(Ticket, Answer)>,
     stray: Vec<Response>,
+    /// What was fetched piece by piece and is not taken yet.
+    bodies: Vec<Body>,
     continuations: VecDeque<Vec<u8>>,
     greeting: Option<Status>,
     greeting_text: String,
@@ -82,6 +93,7 @@ impl Conversation {
             pending: VecDeque::new(),
             done: Vec::new(),
             stray: Vec::new(),
+            bodies: Vec::new(),
             continuations: VecDeque::new(),
             greeting: None,
             greeting_text: String::new(),
@@ -211,7 +223,7 @@ impl Conversation {
     fn expect(&mut self, ticket: Ticket, tag: Tag) -> Ticket {
         // What came since the last answer comes with the next one [C-30].
         let untagged = std::mem::take(&mut self.stray);
-        self.pending.push_back(Pending { ticket, tag, untagged });
+        self.pending.push_back(Pending { ticket, tag, untagged, streams: false });
         ticket
     }
 
@@ -254,15 +266,29 @@ impl Conversation {
     pub fn receive(&mut self, octets: &[u8]) -> Result<(), Error> {
         self.received += octets.len() as u64;
         self.framer.push(octets);
-        while let Some(frame) = self.framer.next() {
-            let frame = frame.map_err(|error| Error::Protocol(error.to_string()))?;
-            match response::parse(&frame) {
-                Ok(response) => self.take_response(response)?,
-                Err(_) if frame.starts_with(b"*") => self.unparsed += 1,
-                Err(error) => return Err(Error::Protocol(error.to_string())),
+        loop {
+            let streams = self.pending.front().is_some_and(|pending| pending.streams);
+            let Some(part) = self.framer.next_part(streams) else { return Ok(()) };
+            match part.map_err(|error| Error::Protocol(error.to_string()))? {
+                ResponsePart::Whole(frame) => self.take_frame(&frame)?,
+                ResponsePart::SectionBegins(size) => self.begin_body(size)?,
+                ResponsePart::SectionOctets(octets) => self.take_octets(octets.into()),
             }
         }
-        Ok(())
+    }
+
+    fn take_frame(&mut self, frame: &[u8]) -> Result<(), Error> {
+        match response::parse(frame) {
+            Ok(response) => {
+                let response = self.settle_body(response)?;
+                self.take_response(response)
+            }
+            Err(_) if frame.starts_with(b"*") => {
+                self.unparsed += 1;
+                Ok(())
+            }
+            Err(error) => Err(Error::Protocol(error.to_string())),
+        }
     }
 
     fn take_response(&mut self, response: Response) -> Result<(), Error> {
@@ -281,11 +307,7 @@ impl Conversation {
                         "an answer to {tag}, which was not asked"
                     )));
                 };
-                // A command that was refused at its literal: what was held back is not sent.
-                while status != Status::Ok && self.out.front().is_some_and(|(of, _)| *of == ticket)
-                {
-                    self.out.pop_front();
-                }
+                self.end_output(ticket, status)?;
                 self.done.push((ticket, Answer { status, code, text, untagged }));
             }
             response => match self.pending.front_mut() {
@@ -294,6 +316,25 @@ impl Conversation {
             },
         }
         Ok(())
+    }
+
+    /// What an answer means for what is still to be sent of its command.
+    fn end_output(&mut self, ticket: Ticket, status: Status) -> Result<(), Error> {
+        let mut own = self.out.iter().take_while(|(of, _)| *of == ticket).map(|(_, piece)| piece);
+        match (own.find(|piece| !matches!(piece, Piece::Octets(_))), status) {
+            (Some(_), Status::Ok) => {
+                Err(Error::Protocol("OK to a command that was not sent whole".into()))
+            }
+            // The server has asked for the literal, or was not to be asked: it reads the rest before anything else.
+            (Some(Piece::Supply(_)), _) | (_, Status::Ok) => Ok(()),
+            // A command that was refused at its literal: what was held back is not sent.
+            _ => {
+                while self.out.front().is_some_and(|(of, _)| *of == ticket) {
+                    self.out.pop_front();
+                }
+                Ok(())
+            }
+        }
     }
 
     /// What every response may tell about the server itself.

@@ -68,6 +68,7 @@ pub trait Place {
 
 /// What a server's answers are measured by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Measure {
     /// What Highwater promises: exactly what is written down.
     Ours,

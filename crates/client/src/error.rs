@@ -1,6 +1,10 @@
 //! Why something did not go as asked.
+//!
+//! # Invariants
+//! - A text says what was wrong and where, and what to do if that is not plain; no text holds a password or a token.
 
 use crate::answer::Answer;
+use crate::conversation::Progress;
 use crate::place::PlaceError;
 use crate::sasl::SaslError;
 use crate::tls::TlsError;
@@ -32,11 +36,24 @@ pub enum Error {
     TimedOut,
     /// The server sent what is not IMAP.
     Protocol(String),
+    /// A message that went over in pieces was cut off; nothing of it counts.
+    CutOff {
+        /// It was being appended, and was not added; otherwise it was being fetched.
+        appending: bool,
+        /// How far it got.
+        progress: Progress,
+        /// What cut it off.
+        cause: Box<Self>,
+    },
+    /// What the program itself gave to read a message from, or to write one to, failed.
+    Local(io::Error),
+    /// An APPEND was left before its last octet, and lacks so many: nothing else can be sent on this connection.
+    Unfinished(u64),
     /// The wire cannot say what was asked for; nothing was sent.
     Encode(EncodeError),
     /// The server lacks a capability that is needed; nothing was sent.
     Lacks(&'static str),
-    /// TLS failed.
+    /// TLS failed; a certificate that nobody vouches for is trusted by [`Tls::only`](crate::Tls::only).
     Tls(TlsError),
     /// The address is not one.
     Place(PlaceError),
@@ -55,10 +72,16 @@ impl Error {
     /// Whether the connection is of no use any more: connect anew.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        matches!(
-            self,
-            Self::Bye(_) | Self::Io(_) | Self::TimedOut | Self::Protocol(_) | Self::Sasl(_)
-        )
+        match self {
+            Self::Bye(_)
+            | Self::Io(_)
+            | Self::TimedOut
+            | Self::Protocol(_)
+            | Self::Sasl(_)
+            | Self::Unfinished(_) => true,
+            Self::CutOff { appending, cause, .. } => *appending || cause.is_fatal(),
+            _ => false,
+        }
     }
 }
 
@@ -73,9 +96,21 @@ impl fmt::Display for Error {
             }
             Self::Sasl(error) => error.fmt(f),
             Self::Bye(text) => write!(f, "the server said goodbye: {text}"),
-            Self::Io(error) => write!(f, "the connection broke: {error}"),
-            Self::TimedOut => f.write_str("the server did not answer in time"),
+            Self::Io(error) => write!(f, "the connection failed: {error}"),
+            Self::TimedOut => f.write_str("the server did not answer in time: connect anew"),
             Self::Protocol(what) => write!(f, "the server does not speak IMAP: {what}"),
+            Self::CutOff { appending: true, progress: Progress { done, of }, cause } => {
+                let so_far = format_args!("after {done} of {of} octets");
+                write!(f, "the message was cut off {so_far} and not added: {cause}")
+            }
+            Self::CutOff { progress: Progress { done, of }, cause, .. } => {
+                let so_far = format_args!("after {done} of {of} octets");
+                write!(f, "the message was cut off {so_far}, fetch it anew: {cause}")
+            }
+            Self::Local(error) => write!(f, "this side's reader or writer failed: {error}"),
+            Self::Unfinished(left) => {
+                write!(f, "an APPEND was left with {left} octets to go: connect anew")
+            }
             Self::Encode(error) => error.fmt(f),
             Self::Lacks(what) => write!(f, "the server lacks {what}, which this needs"),
             Self::Tls(error) => error.fmt(f),
@@ -84,14 +119,17 @@ impl fmt::Display for Error {
     }
 }
 
+/// The text of an error says all that is known. Its source is therefore what lies below the cause that the text names:
+/// who prints a chain of sources reads nothing twice.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Sasl(error) => Some(error),
-            Self::Io(error) => Some(error),
-            Self::Encode(error) => Some(error),
-            Self::Tls(error) => Some(error),
-            Self::Place(error) => Some(error),
+            Self::Sasl(error) => error.source(),
+            Self::Io(error) | Self::Local(error) => error.source(),
+            Self::CutOff { cause, .. } => cause.source(),
+            Self::Encode(error) => error.source(),
+            Self::Tls(error) => error.source(),
+            Self::Place(error) => error.source(),
             _ => None,
         }
     }

@@ -1,16 +1,19 @@
 //! An IMAP client for programs that share a mailbox.
 //!
-//! - [`Connection`] speaks to a server: commands are typed, pipelined when one likes, answered in order.
-//! - [`Connection::store`] with [`StoreRequest::unchanged_since`] tells for each message whether this write *won*,
-//!   was *lost* to another, came too late for a message that has *vanished*, or is *unproven*.
-//! - [`dialogue`] plays files that say what a client sends and what a server is to answer.
-//! - [`queue::Queue`] makes a mailbox a queue of jobs, each held by one worker at a time.
-//!
-//! - [`mirror::Mirror`] keeps one mailbox equal to the server's, and says what has changed since it was last level.
-//! - [`Quirks`] says what is known of the server beyond what it lists.
+//! | to | there is |
+//! | --- | --- |
+//! | speak to a server | [`Connection`]: commands are typed, pipelined when one likes, answered in order |
+//! | change a message only if nobody else has | [`Connection::store`] with [`StoreRequest::unchanged_since`], which tells for each message whether this write *won*, was *lost* to another, came too late for one that has *vanished*, or is *unproven* |
+//! | keep a copy | [`mirror::Mirror`], which says what has changed since it was last level |
+//! | append and fetch messages of any size | [`Connection::append_from`] and [`Connection::fetch_body_to`] |
+//! | share work | [`queue::Queue`], which makes a mailbox a queue of jobs, each held by one worker at a time |
+//! | log in one's own way | [`sasl`] |
+//! | know the server | [`Quirks`], which say what is known of it beyond what it lists |
+//! | test a server | [`dialogue`], which plays files that say what a client sends and what a server is to answer |
 //!
 //! The core, [`Conversation`], does no I/O: octets in, octets out. [`Connection`] drives it with tokio. So it is with
-//! [`sasl`] and with the mirror: a program that has a loop of its own drives them itself.
+//! [`sasl`] and with the mirror: a program that has a loop of its own drives them itself. The README has two programs to
+//! begin with.
 //!
 //! # Opening
 //!
@@ -19,37 +22,35 @@
 //! to another machine.
 //!
 //! ```no_run
-//! use client::imap::encode::Code;
 //! use client::{Connection, Credentials, Options, Place};
 //!
 //! # async fn example() -> Result<(), client::Error> {
 //! let place: Place = "imaps://mail.example/Jobs".parse()?;
 //! let credentials = Credentials::password("ada", "secret");
 //! let mut connection = Connection::open(&place, &credentials, &Options::system()?).await?;
-//! let selected = connection.select("Jobs", false).await?;
-//! let highest = selected.codes().find_map(|code| match code {
-//!     Code::HighestModSeq(highest) => Some(*highest),
-//!     _ => None,
-//! });
-//! println!("the condition of the first write: {highest:?}");
+//! connection.select("Jobs", false).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Writing under a condition
 //!
-//! Of two that write under the same condition one wins. Who has won is what the server says of the message afterwards,
-//! not its OK: some servers say OK to both.
+//! The condition is the mod-sequence at which the message was seen: its own, from a FETCH. HIGHESTMODSEQ is none; it may
+//! be ahead of what was seen, and a write would pass that should not. Of two that write under the same condition one
+//! wins. Who has won is what the server says of the message afterwards, not its OK: some servers say OK to both.
 //!
 //! ```no_run
 //! use client::imap::flag::{Flag, Keyword};
-//! use client::imap::number::{ModSeq, Uid};
+//! use client::imap::number::Uid;
 //! use client::imap::set::UidSet;
 //! use client::{Connection, Fate};
 //!
-//! # async fn example(connection: &mut Connection, uid: Uid, seen: ModSeq) -> Result<(), client::Error> {
+//! # async fn example(connection: &mut Connection, uid: Uid) -> Result<(), client::Error> {
 //! let claimed = Keyword::new("$Claimed").map(Flag::Keyword).into_iter().collect::<Vec<_>>();
-//! let outcome = connection.store(UidSet::one(uid)).unchanged_since(seen).add(&claimed).await?;
+//! let one = UidSet::one(uid);
+//! let answer = connection.fetch_state(&one).await?;
+//! let Some(seen) = answer.fetched().find_map(|message| message.mod_seq) else { return Ok(()) };
+//! let outcome = connection.store(one).unchanged_since(seen).add(&claimed).await?;
 //! match outcome.of(uid) {
 //!     Fate::Won(won) => println!("mine; the next condition is {}", won.mod_seq),
 //!     Fate::Lost => println!("changed since: look again, then perhaps try again"),
@@ -104,6 +105,24 @@
 //! # }
 //! ```
 //!
+//! # Messages of any size
+//!
+//! ```no_run
+//! use client::imap::number::Uid;
+//! use client::{Connection, whole_message};
+//!
+//! # async fn example(connection: &mut Connection, uid: Uid) -> Result<(), client::Error> {
+//! let mut file = Vec::new(); // Anything that is AsyncWrite.
+//! match connection.fetch_body_to(uid, whole_message(), &mut file).await? {
+//!     Some(octets) => println!("{octets} octets: the whole message"),
+//!     None => println!("there is no such message any more"),
+//! }
+//! let size = file.len() as u64;
+//! connection.append_from("Archive", &[], None, size, &mut file.as_slice()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Without I/O
 //!
 //! ```
@@ -123,6 +142,7 @@
 //! # Invariants
 //! - Nothing a server sends panics; what cannot be parsed is passed over and counted.
 //! - A tagged OK alone never counts as a proof that a conditional write was done.
+//! - Futures that were dropped leave what their commands told behind: a mirror is to be synchronised anew then.
 //!
 //! # Standards
 //! RFC 3501, RFC 7162 (CONDSTORE and QRESYNC), and what each module names.
@@ -143,7 +163,7 @@ mod tls;
 
 pub use answer::{Answer, Fetched};
 pub use connection::{Connection, Credentials, Options};
-pub use conversation::{Conversation, NewMessage, Ticket};
+pub use conversation::{Conversation, NewMessage, Progress, Ticket, whole_message};
 pub use error::Error;
 pub use imap;
 pub use place::{Place, PlaceError};
@@ -151,3 +171,8 @@ pub use quirks::{Quirks, Server};
 pub use record::Passage;
 pub use store::{Fate, StoreOutcome, StoreRequest, Won};
 pub use tls::{Tls, TlsError};
+
+/// The README's programs are compiled as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -10,7 +10,7 @@
 //!
 //! let mut mirror = Mirror::new("INBOX");
 //! // A connection drives it: `Step::Ask` is sent, its answer goes to `Mirror::take`.
-//! let first = mirror.begin(Abilities { qresync: false, condstore: true });
+//! let first = mirror.begin(Abilities::of(["IMAP4rev1", "CONDSTORE"]));
 //! assert!(matches!(first, Step::Ask(_)));
 //! ```
 //!
@@ -44,11 +44,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is known of one message.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct MessageState {
     /// Its flags, in order, without `\Recent`.
     pub flags: Vec<String>,
     /// Its mod-sequence, where the server has them.
     pub mod_seq: Option<ModSeq>,
+}
+
+impl MessageState {
+    /// A state as it was stored: what a [`Delta`] told of the message last.
+    #[must_use]
+    pub const fn stored(flags: Vec<String>, mod_seq: Option<ModSeq>) -> Self {
+        Self { flags, mod_seq }
+    }
 }
 
 /// How far a state goes: what to store beside it, and to begin with next time.
@@ -80,6 +89,7 @@ impl Checkpoint {
 
 /// How the server lets a client catch up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
 pub enum Way {
     /// Everything is asked for.
     Plain,
@@ -108,7 +118,8 @@ pub enum Reason {
 }
 
 /// What the server can do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Abilities {
     /// `QRESYNC`
     pub qresync: bool,
@@ -116,7 +127,20 @@ pub struct Abilities {
     pub condstore: bool,
 }
 
+impl Abilities {
+    /// What a server can do that lists these capabilities.
+    pub fn of<'a>(capabilities: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut abilities = Self::default();
+        for name in capabilities {
+            abilities.qresync |= name.eq_ignore_ascii_case("QRESYNC");
+            abilities.condstore |= name.eq_ignore_ascii_case("CONDSTORE");
+        }
+        abilities
+    }
+}
+
 /// What comes next.
+#[must_use = "the mirror waits for what it asks for"]
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
     /// Send this, and give the answer to [`Mirror::take`].
@@ -278,9 +302,9 @@ impl Mirror {
     /// Takes an answer, with all that came before it, and says what comes next. Answers to other commands than the
     /// mirror's belong here as well, while it is level.
     pub fn take(&mut self, answer: &Answer) -> Step {
-        let optional = self.link.is_enabling();
+        let needed = !(self.link.is_enabling() || self.link.is_level());
         self.take_answer(answer);
-        if answer.status != Status::Ok && !optional {
+        if answer.status != Status::Ok && needed {
             return Step::Stuck(answer.text.clone());
         }
         self.next()

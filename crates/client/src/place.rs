@@ -1,5 +1,8 @@
 //! Where a mailbox is: `imaps://user@host:993/Mailbox`.
 //!
+//! # Invariants
+//! - A place that is shown, by Display or Debug, shows no password.
+//!
 //! # Standards
 //! RFC 5092 (IMAP URLs) for the parts that name a server, a user and a mailbox; `imaps` as everybody writes it.
 

@@ -51,6 +51,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Why something about the queue did not go as asked.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum QueueError {
     /// The connection or the server.
     Client(Error),
@@ -92,7 +93,14 @@ impl fmt::Display for QueueError {
     }
 }
 
-impl std::error::Error for QueueError {}
+impl std::error::Error for QueueError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Client(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 impl<E: Into<Error>> From<E> for QueueError {
     fn from(error: E) -> Self {
@@ -345,7 +353,7 @@ impl Queue {
 
     async fn search(&mut self, keys: Vec<SearchKey>) -> Outcome<Vec<u32>> {
         let search = Search { uid: true, returns: None, charset: None, keys };
-        Ok(self.ask(CommandBody::Search(search)).await?.ok()?.found())
+        Ok(self.ask(CommandBody::Search(search)).await?.ok()?.found().iter().collect())
     }
 
     /// The server's clock, as far as known: seconds since 1970.
@@ -557,7 +565,7 @@ async fn select(
     let mut uid_validity = None;
     let mut writable = true;
     let mut takes_keywords = true;
-    for code in answer.codes() {
+    for code in answer.all_codes() {
         match code {
             Code::HighestModSeq(_) => {
                 footing = if quirks.exact_store { Footing::Exact } else { Footing::Proven }

@@ -112,6 +112,7 @@ pub fn choose(credentials: &Credentials, capabilities: &[String], bound: bool) -
 
 /// What an exchange is about, besides the credentials.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Context<'a> {
     /// The server's name, as connected to.
     pub host: &'a str,
@@ -121,6 +122,14 @@ pub struct Context<'a> {
     pub binding: Option<&'a [u8]>,
     /// Printable ASCII without comma that nobody can guess, new for each exchange.
     pub nonce: &'a str,
+}
+
+impl<'a> Context<'a> {
+    /// An exchange with this server, over a connection without a channel binding: else set that as well.
+    #[must_use]
+    pub const fn new(host: &'a str, port: u16, nonce: &'a str) -> Self {
+        Self { host, port, binding: None, nonce }
+    }
 }
 
 /// One exchange: what the client says to what the server says.

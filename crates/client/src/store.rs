@@ -43,6 +43,7 @@ pub struct StoreOutcome {
 
 /// A message that a conditional STORE changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Won {
     /// The message.
     pub uid: Uid,
@@ -70,6 +71,20 @@ impl Connection {
     /// Begins a STORE on messages of the selected mailbox, by UID.
     pub fn store(&mut self, uids: UidSet) -> StoreRequest<'_> {
         StoreRequest { connection: self, uids }
+    }
+}
+
+impl Connection {
+    /// Fetches the flags of messages of the selected mailbox, and their mod-sequences where the server has them: what
+    /// [`Answer::fetched`] tells of each is the condition of the next write to it. Messages that are gone are left out.
+    ///
+    /// # Errors
+    /// As [`Connection::run`].
+    pub async fn fetch_state(&mut self, uids: &UidSet) -> Result<Answer, Error> {
+        // [C-2]
+        let body = if self.has("CONDSTORE") || self.has("QRESYNC") { fetch_state } else { flags };
+        let answers = self.ask_in_pieces(uids, body).await?;
+        together(answers)
     }
 }
 
@@ -106,12 +121,7 @@ impl<'a> StoreRequest<'a> {
 
     async fn send(self, action: StoreAction, flags: &[Flag]) -> Result<Answer, Error> {
         let body = |set| store(set, None, action, flags);
-        let mut answers = self.connection.ask_in_pieces(&self.uids, body).await?.into_iter();
-        let mut all = answers.next().ok_or_else(nothing)?.1.ok()?;
-        for (_, answer) in answers {
-            all.untagged.extend(answer.ok()?.untagged);
-        }
-        Ok(all)
+        together(self.connection.ask_in_pieces(&self.uids, body).await?)
     }
 }
 
@@ -313,6 +323,16 @@ impl StoreOutcome {
     }
 }
 
+/// The answers to the pieces of one request as one, if all are OK.
+fn together(answers: Vec<(UidSet, Answer)>) -> Result<Answer, Error> {
+    let mut answers = answers.into_iter();
+    let mut all = answers.next().ok_or_else(nothing)?.1.ok()?;
+    for (_, answer) in answers {
+        all.untagged.extend(answer.ok()?.untagged);
+    }
+    Ok(all)
+}
+
 fn nothing() -> Error {
     Error::Encode(imap::command_encode::EncodeError { expected: "at least one message" })
 }
@@ -332,13 +352,16 @@ pub fn store(
 /// `UID FETCH set (UID FLAGS MODSEQ)`
 #[must_use]
 pub fn fetch_state(set: SequenceSet) -> CommandBody {
-    CommandBody::Fetch(Fetch {
-        uid: true,
-        set,
-        items: vec![FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq],
-        changed_since: None,
-        vanished: false,
-    })
+    fetch(set, vec![FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq])
+}
+
+/// `UID FETCH set (UID FLAGS)`
+fn flags(set: SequenceSet) -> CommandBody {
+    fetch(set, vec![FetchItem::Uid, FetchItem::Flags])
+}
+
+fn fetch(set: SequenceSet, items: Vec<FetchItem>) -> CommandBody {
+    CommandBody::Fetch(Fetch { uid: true, set, items, changed_since: None, vanished: false })
 }
 
 /// The set as the wire says it; `None` when it is empty, which the wire cannot say.

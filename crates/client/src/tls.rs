@@ -114,7 +114,7 @@ impl Tls {
         connector.connect(name, stream).await.map_err(|error| {
             if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
                 let hint = "a certificate of one's own can be named instead";
-                Error::Tls(TlsError(format!("{error}; {hint}")))
+                Error::Tls(TlsError(format!("{host}: {error}; {hint}")))
             } else {
                 Error::Io(error)
             }

@@ -48,7 +48,8 @@ impl RemoteArgs {
     /// The way in to this place.
     pub(crate) fn door(&self, place: &Place, patience: Duration) -> Result<Door> {
         let (user, password) = self.login(place)?;
-        let options = Options { tls: self.tls(place)?, insecure: self.insecure, patience };
+        let options = Options::new(self.tls(place)?);
+        let options = options.with_insecure(self.insecure).with_patience(patience);
         let mut place = place.clone();
         place.password = None;
         Ok(Door { place, credentials: Credentials::password(user, password), options })

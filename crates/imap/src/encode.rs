@@ -52,6 +52,7 @@ impl Status {
 
 /// A response code (RFC 3501 §7.1, RFC 5530, RFC 7162 §7, and where noted).
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Code {
     /// `ALERT`
     Alert,

@@ -146,7 +146,7 @@ enum Step {
 #[derive(Clone, Copy)]
 pub(crate) struct Announced {
     /// Where the announcement begins.
-    at: usize,
+    pub(crate) at: usize,
     pub(crate) size: u64,
     synchronising: bool,
     binary: bool,

@@ -31,11 +31,12 @@ use crate::parse::{Cursor, DecodeError};
 use crate::quota::{QuotaRoot, ResourceUsage};
 use crate::set::UidSet;
 pub use fetch::{FetchData, SectionData};
-pub use framer::{ResponseFramer, ResponseLimits};
+pub use framer::{ResponseFramer, ResponseLimits, ResponsePart};
 pub use value::Value;
 
 /// One response.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Response {
     /// OK, NO, BAD, BYE or PREAUTH, tagged or not.
     Status {

@@ -3,12 +3,12 @@
 //! # Invariants
 //! - What follows the OK's CRLF is compressed, even if it came with it.
 //! - Whatever is sent can be read at once: every write ends with a flush.
-//! - What is unpacked is handed on in pieces of bounded size.
+//! - What is unpacked is handed on in pieces of bounded size, and unpacked when the piece before was taken.
 //!
 //! # Standards
 //! RFC 4978, RFC 1951.
 
-use super::Connection;
+use super::{Connection, Until};
 use crate::error::Error;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use imap::command::CommandBody;
@@ -45,29 +45,26 @@ impl Deflate {
         }
     }
 
-    /// Hands on what the octets stand for.
-    pub(super) fn unpack(
-        &mut self,
-        octets: &[u8],
-        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut rest = octets;
+    /// Takes of the octets as many as stand for a piece of bounded size, and answers that; nothing is left when it is
+    /// empty.
+    pub(super) fn unpack(&mut self, octets: &mut Vec<u8>) -> Result<Vec<u8>, Error> {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         loop {
-            piece.clear();
             let before = self.inward.total_in();
-            let unpacked = self.inward.decompress_vec(rest, &mut piece, FlushDecompress::Sync);
+            let unpacked = self.inward.decompress_vec(octets, &mut piece, FlushDecompress::Sync);
             unpacked
                 .map_err(|error| Error::Protocol(format!("it does not decompress: {error}")))?;
             let used = self.inward.total_in() - before;
-            rest = behind(rest, used);
-            take(&piece)?;
+            octets.drain(..usize::try_from(used).unwrap_or(usize::MAX).min(octets.len()));
             // It may stop early, and says that nothing is left only by doing nothing.
-            if used == 0 && piece.is_empty() {
-                return match rest {
-                    [] => Ok(()),
-                    _ => Err(Error::Protocol("octets behind the end of what is compressed".into())),
-                };
+            match (piece.is_empty(), used == 0) {
+                (false, _) => return Ok(piece),
+                (true, false) => {}
+                (true, true) if octets.is_empty() => return Ok(piece),
+                (true, true) => {
+                    let why = "octets behind the end of what is compressed";
+                    return Err(Error::Protocol(why.into()));
+                }
             }
         }
     }
@@ -91,26 +88,26 @@ impl Connection {
             return Err(Error::Lacks("COMPRESS=DEFLATE"));
         }
         let ticket = self.submit(CommandBody::Compress)?;
-        let mut received: Vec<u8> = Vec::new();
         let answer = loop {
             if let Some(answer) = self.core.take_answer(ticket) {
                 break answer;
             }
             // Line by line, as what is behind the answer is of another kind.
-            if let Some(at) = received.iter().position(|octet| *octet == b'\n') {
-                let line: Vec<u8> = received.drain(..=at).collect();
-                self.take_in(&line)?;
+            if let Some(at) = self.inbox.iter().position(|octet| *octet == b'\n') {
+                let line: Vec<u8> = self.inbox.drain(..=at).collect();
+                self.record.keep(false, &line);
+                self.core.receive(&line)?;
                 continue;
             }
             self.alive()?;
-            let turn = timeout(self.patience, self.turn()).await;
-            received.append(&mut turn.map_err(|_| Error::TimedOut)??);
+            let turn = timeout(self.patience, self.turn(Until::Received)).await;
+            turn.map_err(|_| Error::TimedOut)??;
         };
         let answer = answer.ok();
         if answer.is_ok() {
             self.deflate = Some(Deflate::new());
         }
-        self.take_in(&received)?;
+        while self.take_piece()? {}
         answer.map(drop)
     }
 }
@@ -140,12 +137,16 @@ mod tests {
             let (first, second) = packed.split_at(packed.len() / 3);
             let mut unpacked = Vec::new();
             for part in [first, second] {
-                let take = |piece: &[u8]| {
+                let mut part = part.to_vec();
+                loop {
+                    let piece = there.unpack(&mut part).unwrap();
                     assert!(piece.len() <= PIECE_BYTES);
-                    unpacked.extend_from_slice(piece);
-                    Ok(())
-                };
-                there.unpack(part, take).unwrap();
+                    unpacked.extend_from_slice(&piece);
+                    if piece.is_empty() {
+                        break;
+                    }
+                }
+                assert!(part.is_empty());
             }
             assert!(unpacked == *octets, "{} octets", octets.len());
         }
@@ -153,9 +154,9 @@ mod tests {
 
     #[test]
     fn what_is_no_deflate_or_comes_behind_its_end_is_an_error() {
-        assert!(Deflate::new().unpack(&[0xff; 9], |_| Ok(())).is_err());
+        assert!(Deflate::new().unpack(&mut vec![0xff; 9]).is_err());
         // An empty last block, and one octet more.
-        assert!(Deflate::new().unpack(&[3, 0], |_| Ok(())).is_ok());
-        assert!(Deflate::new().unpack(&[3, 0, 0], |_| Ok(())).is_err());
+        assert!(Deflate::new().unpack(&mut vec![3, 0]).is_ok());
+        assert!(Deflate::new().unpack(&mut vec![3, 0, 0]).is_err());
     }
 }

@@ -81,6 +81,7 @@ pub enum Sent {
 
 /// A dialogue, read.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Dialogue {
     /// The file's name.
     pub file: String,
@@ -102,6 +103,7 @@ pub struct Dialogue {
 
 /// Why a file is not in the dialect.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ScriptError {
     /// The file.
     pub file: String,

@@ -9,7 +9,8 @@ impl Mirror {
     /// Catches up over a connection that is logged in and has nothing selected.
     ///
     /// # Errors
-    /// What ends the connection; [`Error::Protocol`] when the server refuses or contradicts itself.
+    /// What ends the connection; [`Error::Refused`] when the server refuses a command, above all EXAMINE of a mailbox
+    /// that is not there, and [`Error::Protocol`] when it contradicts itself.
     pub async fn sync(&mut self, connection: &mut Connection) -> Result<Delta, Error> {
         let abilities = Abilities {
             qresync: connection.has("QRESYNC") && connection.quirks().qresync,
@@ -44,6 +45,10 @@ impl Mirror {
                 Step::Ask(body) => {
                     let answer = connection.ask(body).await?;
                     step = self.take(&answer);
+                    // A refusal is told as one, with its code.
+                    if matches!(step, Step::Stuck(_)) {
+                        answer.ok()?;
+                    }
                 }
                 Step::Level(delta) => return Ok(delta),
                 Step::Stuck(why) => return Err(Error::Protocol(why)),

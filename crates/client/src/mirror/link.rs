@@ -24,6 +24,9 @@ pub(super) enum Phase {
     Level,
 }
 
+/// How many messages a mailbox may have: a number is remembered for each.
+pub(super) const MESSAGES_MAX: u32 = 100_000_000;
+
 /// The connection's part of the state; void when it ends.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -91,6 +94,10 @@ impl Link {
         self.phase == Phase::Enabling
     }
 
+    pub(super) fn is_level(&self) -> bool {
+        self.phase == Phase::Level
+    }
+
     pub(super) fn selecting(&mut self) {
         self.phase = Phase::Selecting;
     }
@@ -101,6 +108,8 @@ impl Link {
         self.grew = false;
         self.unsure = false;
         self.named.clear();
+        // The answer names all of them, and what they were taken for may have been wrong.
+        self.numbers.fill(0);
     }
 
     /// The mailbox is known as it is: as many messages as there are, so numbers are the order of UIDs.
@@ -149,21 +158,15 @@ impl Link {
         Some(self.numbers.remove(at)).filter(|uid| *uid != 0)
     }
 
-    /// The message with this UID is gone: later numbers move [C-27].
-    pub(super) fn vanish(&mut self, uid: u32) {
-        if let Some(at) = self.place(uid) {
-            self.numbers.remove(at);
-        } else {
+    /// The messages with these UIDs, ascending, are gone: later numbers move [C-27].
+    pub(super) fn vanish(&mut self, uids: &[u32]) {
+        let before = self.numbers.len();
+        self.numbers.retain(|uid| *uid == 0 || uids.binary_search(uid).is_err());
+        for _ in before - self.numbers.len()..uids.len() {
             self.remove_unnamed();
         }
-        self.exists = self.exists.saturating_sub(1);
-    }
-
-    /// Where the UID stands; the known ones rise.
-    fn place(&self, uid: u32) -> Option<usize> {
-        let at = self.numbers.partition_point(|known| *known != 0 && *known < uid);
-        let there = |at: &usize| self.numbers.get(*at) == Some(&uid);
-        Some(at).filter(there).or_else(|| self.numbers.iter().position(|known| *known == uid))
+        let count = u32::try_from(uids.len()).unwrap_or(u32::MAX);
+        self.exists = self.exists.saturating_sub(count);
     }
 
     fn remove_unnamed(&mut self) -> bool {
@@ -184,6 +187,9 @@ impl Link {
     /// EXISTS.
     pub(super) fn grow(&mut self, exists: u32) {
         self.exists = exists;
+        if exists > MESSAGES_MAX {
+            return;
+        }
         let count = usize::try_from(exists).unwrap_or(usize::MAX);
         if count < self.numbers.len() {
             // EXISTS never shrinks a mailbox (RFC 3501 §7.3.1).
@@ -200,6 +206,16 @@ impl Link {
             Some(slot) if *slot == 0 || *slot == uid => *slot = uid,
             _ => self.unsure = true,
         }
+    }
+
+    /// Whether the number is of a message that was announced, and will be asked for or has been.
+    pub(super) fn will_be_named(&self, number: u32) -> bool {
+        let asked = match self.phase {
+            Phase::Level => self.grew,
+            phase => phase == Phase::Everything,
+        };
+        let at = number.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+        asked && at.and_then(|at| self.numbers.get(at)) == Some(&0)
     }
 
     /// The UID of a number.

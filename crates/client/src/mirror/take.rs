@@ -1,6 +1,6 @@
 //! What a mirror makes of each response, and what it asks for next.
 
-use super::link::{Link, Phase};
+use super::link::{Link, MESSAGES_MAX, Phase};
 use super::{
     Checkpoint, Delta, MessageState, Mirror, Reason, Seal, Step, Told, Way, above, flag_texts,
 };
@@ -9,18 +9,16 @@ use imap::encode::{Code, Status};
 use imap::number::{ModSeq, Uid};
 use imap::response::{FetchData, Response, ResponseCode};
 use imap::set::UidSet;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl Mirror {
     pub(super) fn take_answer(&mut self, answer: &Answer) {
-        // What came before CLOSED was about the mailbox before [C-29].
-        let closed = |response: &Response| {
-            let known = ResponseCode::Known(Code::Closed);
-            matches!(response, Response::Status { code: Some(code), .. } if *code == known)
+        let own = match self.link.phase {
+            // Nothing is selected, or another mailbox.
+            Phase::Enabling => &[],
+            Phase::Selecting => self.of_this_mailbox(&answer.untagged),
+            _ => answer.untagged.as_slice(),
         };
-        let selecting = self.link.phase == Phase::Selecting;
-        let own = answer.untagged.iter().rposition(closed).filter(|_| selecting);
-        let own = answer.untagged.get(own.map_or(0, |at| at + 1)..).unwrap_or_default();
         own.iter().for_each(|response| self.take_response(response));
         if let Some(ResponseCode::Known(code)) = &answer.code {
             self.take_code(code);
@@ -31,6 +29,27 @@ impl Mirror {
         } else if self.link.phase == Phase::Enabling {
             self.fall_back(Reason::NotEnabled);
         }
+    }
+
+    /// Of what came with SELECT, what is about the mailbox selected: all behind CLOSED, else from the first on that
+    /// only SELECT tells [C-29].
+    fn of_this_mailbox<'a>(&mut self, all: &'a [Response]) -> &'a [Response] {
+        let closed = |response: &Response| {
+            let known = ResponseCode::Known(Code::Closed);
+            matches!(response, Response::Status { code: Some(code), .. } if *code == known)
+        };
+        if let Some(at) = all.iter().rposition(closed) {
+            return all.get(at + 1..).unwrap_or_default();
+        }
+        let first = all.iter().position(|response| {
+            let code = matches!(response, Response::Status { code: Some(_), .. });
+            code || matches!(response, Response::Flags(_) | Response::Exists(_))
+        });
+        let (before, own) = all.split_at(first.unwrap_or(all.len()));
+        // With QRESYNC it could be what has changed.
+        let told = |r: &Response| matches!(r, Response::Fetch { .. } | Response::Vanished { .. });
+        self.link.unsure |= self.link.way == Way::QResync && before.iter().any(told);
+        own
     }
 
     pub(super) fn take_response(&mut self, response: &Response) {
@@ -73,7 +92,7 @@ impl Mirror {
             .collect();
         if !earlier {
             self.link.vanish_unnamed(uids.len().saturating_sub(known.len() as u64));
-            known.iter().for_each(|uid| self.link.vanish(*uid));
+            self.link.vanish(&known);
         }
         known.into_iter().for_each(|uid| self.forget(uid));
     }
@@ -94,7 +113,7 @@ impl Mirror {
         self.link.heard = self.link.heard.max(mod_seq);
         let uid = told.map(|told| told.uid.value()).or_else(|| self.link.uid_of(number));
         let Some(uid) = uid else {
-            self.link.unsure |= flags.is_some();
+            self.link.unsure |= flags.is_some() && !self.link.will_be_named(number);
             return;
         };
         if self.link.phase == Phase::Everything {
@@ -139,8 +158,8 @@ impl Mirror {
                 self.keep_only(|uid| named.contains(&uid));
             }
             Phase::Uids => {
-                let found: BTreeSet<u32> = answer.found().into_iter().collect();
-                self.keep_only(|uid| found.contains(&uid));
+                let found = answer.found();
+                self.keep_only(|uid| found.contains(uid));
             }
             Phase::Changes | Phase::Arrivals | Phase::Level => {}
         }
@@ -194,6 +213,8 @@ impl Mirror {
     /// What SELECT itself has not told [C-8].
     fn after_select(&mut self) -> Step {
         let since = self.checkpoint.and_then(|checkpoint| checkpoint.mod_seq);
+        // EXISTS is as old as the rest that SELECT tells: who is told of all changes has heard of arrivals.
+        self.link.grew &= usize::try_from(self.link.exists).is_ok_and(|n| n > self.messages.len());
         match (self.link.way, since) {
             (Way::Plain, _) | (_, None) => self.ask_everything(),
             (Way::QResync, Some(_)) => self.check(),
@@ -203,6 +224,7 @@ impl Mirror {
                 if self.link.computed <= Some(since) {
                     return self.check();
                 }
+                self.link.grew = false;
                 self.ask_fetch(&UidSet::from_ranges([(1, u32::MAX)]), Some(since))
             }
         }
@@ -212,21 +234,28 @@ impl Mirror {
     fn check(&mut self) -> Step {
         let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         let exists = self.link.exists;
+        if exists > MESSAGES_MAX {
+            let why =
+                format!("EXISTS is {exists}, and {MESSAGES_MAX} messages are followed at most");
+            return Step::Stuck(why);
+        }
         if self.link.unsure {
             return self.recover(Reason::NumberUnknown);
         }
-        if count == exists {
+        let grew = self.link.grew;
+        // Until it is level, as many as EXISTS may be others, if messages arrived behind what was asked for.
+        if count == exists && (!grew || self.link.phase == Phase::Level) {
             return self.level();
-        }
-        if count < exists && self.link.grew {
-            let last = self.messages.last_key_value().map_or(0, |(uid, _)| *uid);
-            self.link.phase = Phase::Arrivals;
-            self.link.grew = false;
-            return self.ask_fetch(&above(last), None);
         }
         // Without QRESYNC this is how it is learnt what is gone; with it, it should not happen.
         if self.link.way == Way::CondStore && self.link.phase == Phase::Changes {
             return self.ask_uids();
+        }
+        if count <= exists && grew {
+            let last = self.messages.last_key_value().map_or(0, |(uid, _)| *uid);
+            self.link.phase = Phase::Arrivals;
+            self.link.grew = false;
+            return self.ask_fetch(&above(last), None);
         }
         self.recover(Reason::CountDiffers)
     }

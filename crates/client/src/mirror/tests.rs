@@ -314,3 +314,116 @@ fn what_was_told_and_not_committed_is_told_again() {
     assert_eq!((delta.changed.len(), delta.gone.is_empty()), (1, true));
     assert!(mirror.link.named.is_empty(), "nothing is gathered that nobody asks for");
 }
+
+#[test]
+fn numbers_that_stood_for_others_are_learnt_anew() {
+    // The expunge of UID 1 was never told: every number is one off.
+    let mut mirror = level_at_30();
+    let step = heard(&mut mirror, "* 2 EXISTS\n* 2 FETCH (FLAGS (k) MODSEQ (33))\n");
+    let played = Played { mirror, step, ..Played::new(Mirror::new("x"), QRESYNC) };
+    let played = played.say(
+        "* 1 FETCH (UID 2 FLAGS () MODSEQ (31))\n* 2 FETCH (UID 5 FLAGS (k) MODSEQ (33))\nTAG OK\n",
+    );
+    let (mut mirror, delta, sent) = played.level();
+    assert_eq!(sent, ["UID FETCH 1:4294967295 (UID FLAGS MODSEQ)"]);
+    assert_eq!(shown(&mirror), rows(&[(2, ""), (5, "k")]));
+    assert_eq!(delta.gone, UidSet::one(Uid::new(1).unwrap()));
+    assert!(matches!(heard(&mut mirror, "* 2 FETCH (FLAGS (l))\n"), Step::Level(_)));
+    assert_eq!(shown(&mirror), rows(&[(2, ""), (5, "l")]));
+}
+
+#[test]
+fn as_many_as_exists_may_be_others() {
+    // [C-11]: one is gone that nobody told of, and one arrives behind the FETCH: the count says nothing.
+    let (mirror, delta, sent) = Played::new(known(30), CONDSTORE)
+        .say("* 2 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 44] x\nTAG OK done\n")
+        .say("* 1 FETCH (UID 1 FLAGS (k) MODSEQ (44))\n* 3 EXISTS\nTAG OK done\n")
+        .say("* SEARCH 1 5 7\nTAG OK done\n")
+        .say("* 3 FETCH (UID 7 FLAGS () MODSEQ (45))\nTAG OK done\n")
+        .level();
+    assert_eq!(sent[2..], ["UID SEARCH ALL", "UID FETCH 6:4294967295 (UID FLAGS MODSEQ)"]);
+    assert_eq!(shown(&mirror), rows(&[(1, "k"), (5, ""), (7, "")]));
+    assert_eq!(delta.gone, UidSet::one(Uid::new(2).unwrap()));
+    assert!(mirror.reasons().is_empty());
+    // Likewise behind the SEARCH, where EXPUNGE names a number that is not known yet.
+    let played = Played::new(known(30), CONDSTORE)
+        .say("* 2 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 44] x\nTAG OK done\n")
+        .say("* 1 FETCH (UID 1 FLAGS (k) MODSEQ (44))\nTAG OK done\n")
+        .say("* SEARCH 1 5\n* 2 EXPUNGE\n* 2 EXISTS\nTAG OK done\n")
+        .say("* 2 FETCH (UID 7 FLAGS () MODSEQ (45))\nTAG OK done\n")
+        .say("* 1 FETCH (UID 1 FLAGS (k) MODSEQ (44))\n* 2 FETCH (UID 7 FLAGS () MODSEQ (45))\nTAG OK\n");
+    let (mirror, delta, _) = played.level();
+    assert_eq!(shown(&mirror), rows(&[(1, "k"), (7, "")]));
+    assert_eq!(delta.gone, UidSet::from_ranges([(2, 2), (5, 5)]));
+}
+
+#[test]
+fn without_closed_the_mailbox_begins_with_what_select_tells() {
+    // [C-29]: what waited from before, of another mailbox, comes with the first answers.
+    let other = "* 1 FETCH (UID 5 FLAGS (other) MODSEQ (99))\n* VANISHED 2\n* 1 EXPUNGE\n";
+    let select = "* FLAGS (x)\n* 3 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 30] x\n";
+    let by_condstore =
+        Played::new(known(30), CONDSTORE).say(&format!("{other}{select}TAG OK done\n"));
+    let by_qresync = Played::new(known(30), QRESYNC)
+        .say(&format!("{other}* ENABLED QRESYNC\nTAG OK\n"))
+        .say(&format!("{select}TAG OK done\n"));
+    for played in [by_condstore, by_qresync] {
+        let (mirror, delta, _) = played.level();
+        assert_eq!(shown(&mirror), rows(&[(1, ""), (2, "\\Seen"), (5, "")]));
+        assert!(delta.changed.is_empty() && delta.gone.is_empty() && mirror.reasons().is_empty());
+        assert_eq!(delta.commit().mod_seq(), ModSeq::new(30));
+    }
+    // A resync might have begun there: whose it is nobody can say.
+    let played = Played::new(known(30), QRESYNC)
+        .say("* ENABLED QRESYNC\nTAG OK\n")
+        .say(&format!("* 1 FETCH (UID 5 FLAGS (k) MODSEQ (30))\n{select}TAG OK done\n"));
+    assert_eq!(played.mirror.reasons(), [Reason::NumberUnknown]);
+}
+
+#[test]
+fn the_refusal_of_another_command_is_not_the_mirrors() {
+    let mut mirror = level_at_30();
+    let mut conversation = Conversation::default();
+    conversation.receive(b"* OK hello\r\n").unwrap();
+    let ticket = conversation.submit(CommandBody::Noop).unwrap();
+    conversation.receive(b"* 1 FETCH (FLAGS (k))\r\nh1 NO not now\r\n").unwrap();
+    let step = mirror.take(&conversation.take_answer(ticket).unwrap());
+    assert!(matches!(&step, Step::Level(delta) if delta.changed.len() == 1), "{step:?}");
+}
+
+#[test]
+fn what_is_said_of_a_message_that_was_just_announced_comes_with_it() {
+    let mut mirror = level_at_30();
+    let step = heard(&mut mirror, "* 4 EXISTS\n* 4 FETCH (FLAGS (new) MODSEQ (31))\n");
+    let Step::Ask(CommandBody::Fetch(fetch)) = &step else { panic!("{step:?}") };
+    assert_eq!(fetch.set, sequence(&above(5)).unwrap());
+    assert!(mirror.reasons().is_empty());
+}
+
+#[test]
+fn numbers_that_no_mailbox_has_take_no_memory() {
+    let mut mirror = level_at_30();
+    let step = heard(&mut mirror, "* 4294967295 EXISTS\n* 4294967295 FETCH (UID 9 FLAGS ())\n");
+    assert!(matches!(step, Step::Stuck(_)), "{step:?}");
+    let played = Played::new(known(30), CONDSTORE)
+        .say("* 2 EXISTS\n* OK [UIDVALIDITY 9] x\n* OK [HIGHESTMODSEQ 44] x\nTAG OK done\n")
+        .say("TAG OK done\n")
+        .say("* ESEARCH UID ALL 1,3:4294967295\nTAG OK done\n");
+    let (mirror, _, _) = played.level();
+    assert_eq!(shown(&mirror), rows(&[(1, ""), (5, "")]));
+}
+
+#[test]
+fn many_vanish_at_once() {
+    let messages = (1..=200_000).map(|uid| (Uid::new(uid).unwrap(), state("", 9)));
+    let checkpoint = Checkpoint::stored(UidValidity::new(9).unwrap(), ModSeq::new(9));
+    let select = "* 200000 EXISTS\n* OK [UIDVALIDITY 9]\n* OK [HIGHESTMODSEQ 9]\nTAG OK done\n";
+    let mirror = Mirror::resume("INBOX", checkpoint, messages);
+    let mut mirror = Played::new(mirror, CONDSTORE).say(select).level().0;
+    let Step::Level(delta) = heard(&mut mirror, "* VANISHED 1:199990\n* 3 FETCH (FLAGS (k))\n")
+    else {
+        panic!()
+    };
+    assert_eq!((delta.gone.len(), shown(&mirror).len()), (199_990, 10));
+    assert_eq!(shown(&mirror)[2], (199_993, "k".into()));
+}

@@ -25,6 +25,7 @@ use std::time::Instant;
 /// What proves a claim: the message, the mod-sequence that the claim gave it, and whose it is. Tokens of one message
 /// rise from holder to holder: whoever guards a resource refuses those below the highest it has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct Token {
     /// The mailbox's UIDVALIDITY.
     pub uid_validity: UidValidity,
@@ -38,6 +39,7 @@ pub struct Token {
 
 /// A text that is no token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct TokenError;
 
 impl fmt::Display for TokenError {

@@ -103,7 +103,7 @@ fn step(
     }
 }
 
-/// How often a write is tried again because a person keeps touching the message.
+/// How often a write is tried again because a person keeps touching the message, whose state is read first [C-16].
 const ROUNDS_MAX: usize = 6;
 
 /// One job that is being settled.

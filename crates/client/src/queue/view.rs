@@ -14,6 +14,7 @@ use std::time::Instant;
 
 /// A message of the queue's mailbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Job {
     /// The message.
     pub uid: Uid,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 /// What the sentinel says: the queue's rules, and whether it is drained.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Sentinel {
     /// The message.
     pub uid: Uid,

@@ -7,4 +7,7 @@ mod login;
 mod queue;
 mod quirks;
 mod script;
+mod settle;
 mod store;
+mod surface;
+mod transfer;

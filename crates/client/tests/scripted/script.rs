@@ -72,5 +72,5 @@ impl Played {
 
 /// Without TLS, as all this is on one machine.
 pub(crate) fn options() -> Options {
-    Options { tls: None, insecure: false, patience: PATIENCE }
+    Options::new(None).with_patience(PATIENCE)
 }

@@ -1,6 +1,7 @@
 //! Conditional STORE over a connection.
 
 use crate::script::{options, play, play_with};
+use client::imap::encode::Code;
 use client::imap::flag::{Flag, SystemFlag};
 use client::imap::number::ModSeq;
 use client::imap::set::UidSet;
@@ -66,5 +67,38 @@ async fn a_set_of_many_is_asked_for_in_short_lines() {
         UidSet::from_ranges((0..1000).map(|n| (4_000_000_000 + 2 * n, 4_000_000_000 + 2 * n)));
     let outcome = connection.store(uids).unchanged_since(since(9)).add(&SEEN).await;
     assert_eq!(outcome.expect("an outcome").won.len(), 1000);
+    server.end();
+}
+
+#[tokio::test]
+async fn the_condition_is_what_a_fetch_of_the_message_tells() {
+    // [C-2]: a server that has no mod-sequences is not asked for them.
+    let server = play(&format!(
+        "{HELLO}
+         C: h1 SELECT Jobs (CONDSTORE)
+         S: * OK [HIGHESTMODSEQ 90] x
+         S: * OK [UIDVALIDITY 7] x
+         S: h1 OK done
+         C: h2 UID FETCH 1,3 (UID FLAGS MODSEQ)
+         S: * 1 FETCH (UID 1 FLAGS () MODSEQ (9))
+         S: h2 OK done"
+    ));
+    let opened = Connection::open(server.place(), &Credentials::None, &options()).await;
+    let mut connection = opened.expect("a connection");
+    let selected = connection.select("Jobs", false).await.expect("an answer");
+    assert!(matches!(selected.codes().collect::<Vec<_>>()[..], [Code::UidValidity(_)]));
+    let uids = UidSet::from_ranges([(1, 1), (3, 3)]);
+    let answer = connection.fetch_state(&uids).await.expect("an answer");
+    let seen: Vec<_> = answer.fetched().map(|seen| (seen.uid.value(), seen.mod_seq)).collect();
+    assert_eq!(seen, [(1, ModSeq::new(9))]);
+    server.end();
+    let server = play(
+        "S: * OK [CAPABILITY IMAP4rev1] hello
+         C: h1 UID FETCH 1,3 (UID FLAGS)
+         S: h1 NO no",
+    );
+    let opened = Connection::open(server.place(), &Credentials::None, &options()).await;
+    let mut connection = opened.expect("a connection");
+    assert!(matches!(connection.fetch_state(&uids).await, Err(Error::Refused(_))));
     server.end();
 }

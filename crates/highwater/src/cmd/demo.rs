@@ -88,7 +88,7 @@ impl Reach {
         let password = Secret(PASSWORD.as_bytes().to_vec());
         let credentials = Credentials::Password { user: USER.into(), password };
         let patience = std::time::Duration::from_mins(1);
-        let options = Options { tls: None, insecure: false, patience };
+        let options = Options::new(None).with_patience(patience);
         Ok(Self { address: address.to_owned(), place, credentials, options })
     }
 

@@ -12,6 +12,7 @@ use crate::parse::{Cursor, DecodeError, section_spec};
 
 /// One item of a FETCH response.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum FetchData {
     /// `UID`
     Uid(Uid),

@@ -27,8 +27,10 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     pub(crate) fn new(qresync: bool, condstore: bool) -> Self {
+        let mut abilities = Abilities::default();
+        (abilities.qresync, abilities.condstore) = (qresync, condstore);
         Self {
-            abilities: Abilities { qresync, condstore },
+            abilities,
             mirror: Mirror::new("INBOX"),
             disk: None,
             conversation: Conversation::default(),
