@@ -32,8 +32,8 @@ target=${CARGO_TARGET_DIR:-target}
 # program, and the Debian package that brings it
 NEEDED=(
     mbsync:isync offlineimap:offlineimap3 neomutt:neomutt imapfilter:imapfilter interimap:interimap
-    swaks:swaks curl:curl openssl:openssl strace:strace node:nodejs npm:npm python3:python3 cc:gcc unshare:util-linux setpriv:util-linux
-    pip3:python3-pip
+    swaks:swaks curl:curl openssl:openssl strace:strace node:nodejs npm:npm python3:python3 cc:gcc
+    unshare:util-linux setpriv:util-linux pip3:python3-pip
 )
 
 missing_packages() {

@@ -88,7 +88,7 @@ async fn a_loser_reads_the_state_and_tries_again_but_not_for_ever() {
     let (mut queue, mut claims, server) = claimed(&format!("{two}{ends}")).await;
     let jobs = claims.iter_mut().map(|claim| (claim, Settle::Ack)).collect();
     assert_eq!(queue.settle(jobs).await.expect("an end"), [Settled::Done]);
-    queue.cleared().await.expect("the message gone");
+    queue.cleared().await.expect("that it is gone");
     server.end();
     let (mut queue, mut claims, server) = claimed(&overtaken(6)).await;
     let jobs = claims.iter_mut().map(|claim| (claim, Settle::Ack)).collect();
