@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 from kit import proxy, report, server, wire  # noqa: E402
 from liar import Liar  # noqa: E402
 
-SAFE, UNSAFE, INCONCLUSIVE = 0, 1, 3
+SAFE, UNSAFE, WRONG, INCONCLUSIVE = 0, 1, 2, 3
 WAIT_SECONDS = 30
 LONG_SECONDS = 3600
 
@@ -39,6 +39,7 @@ def main():
     print(f"doctor: seed {arguments.seed}")
     outcome = report.Report("doctor")
     with server.Highwater(users=1) as running:
+        refused(outcome, running)
         highwater(outcome, running, arguments)
         planted(outcome, running, arguments)
         interrupted(outcome, running, signal.SIGINT)
@@ -80,6 +81,24 @@ def scratch(address):
 def violations(found):
     """What is wrong in the rows that decide, but for many winners of different keywords."""
     return sum(one["several_winners"] + one["ended_otherwise"] for one in found["races"] if one["decides"])
+
+
+def refused(outcome, running):
+    """Who does not get in reads why on one line, and no exit code says UNSAFE."""
+    inside = f"imap://user1@{running.imap}"
+    for place, password, code, said in (
+        (f"{inside}/INBOX", server.PASSWORD, WRONG, "name no mailbox"),
+        (f"imap://{running.imap}", server.PASSWORD, WRONG, "name the user"),
+        (inside, None, WRONG, "there is no password"),
+        (inside, "another", INCONCLUSIVE, "Wrong name or password"),
+    ):
+        known = {name: value for name, value in os.environ.items() if name != "HIGHWATER_PASSWORD"}
+        known.update({"HIGHWATER_PASSWORD": password} if password else {})
+        done = subprocess.run([str(server.binary()), "doctor", place], env=known, capture_output=True, text=True,
+                              timeout=WAIT_SECONDS)
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        outcome.equal((done.returncode, len(lines)), (code, 1), f"{said}: exit code {code}, one line")
+        outcome.check(said in lines[0], f"it says: {said}", f"{lines}")
 
 
 def highwater(outcome, running, arguments):

@@ -140,7 +140,7 @@ impl OwnerArgs {
 pub(crate) enum Exit {
     /// It failed.
     Failed = 1,
-    /// Dialogues could not be played.
+    /// Dialogues could not be played, or nothing could be examined.
     CannotRun = 2,
     /// The configuration is wrong.
     Config = 3,

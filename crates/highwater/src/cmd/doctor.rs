@@ -10,7 +10,7 @@ use client::Place;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, say, tell};
+use super::{Exit, Failure, say, tell};
 use crate::doctor::{Kind, Plan, ROUNDS_FOR_SAFE, examine};
 use crate::remote::{Door, PATIENCE, RemoteArgs};
 
@@ -23,8 +23,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// and what the verdicts mean.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes: 0 SAFE · 1 UNSAFE · 2 the command line is wrong · 3 INCONCLUSIVE, also when the \
-                        server\ncannot be reached · 4 SAFE WITH PROOF"
+    after_help = "Exit codes: 0 SAFE · 1 UNSAFE · 2 the command line is wrong, or there is no password\n\
+                  3 INCONCLUSIVE, also when the server cannot be reached · 4 SAFE WITH PROOF"
 )]
 pub(crate) struct Doctor {
     /// The server and the user: imaps://user@host.
@@ -58,11 +58,13 @@ pub(crate) struct Doctor {
 impl Doctor {
     /// Does it; the exit code tells the verdict.
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let door = self.door()?;
+        // 1 would say UNSAFE.
+        let door = self.door().map_err(|error| Failure::new(Exit::CannotRun, error))?;
         let plan = self.plan();
         let progress = progress(plan.rounds);
         let lines = tokio::spawn(say_lines(progress.clone()));
-        let (mut interrupt, mut terminate) = signals()?;
+        let (mut interrupt, mut terminate) =
+            signals().map_err(|error| Failure::new(Exit::CannotRun, error))?;
         let interrupted = async {
             tokio::select! {
                 _ = interrupt.recv() => {}

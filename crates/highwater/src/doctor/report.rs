@@ -63,6 +63,11 @@ impl Report {
 
     /// For people: a table that can be put into a bug report, the first round that went wrong, the verdict.
     pub(crate) fn text(&self) -> String {
+        let verdict = format!("{}: {}", self.verdict().as_str(), self.explained());
+        if self.capabilities.is_empty() {
+            // Nobody has been in.
+            return format!("{}: {verdict}", self.place);
+        }
         let mut text = String::new();
         let tls = if self.secure { "TLS" } else { "no TLS" };
         // Writing to a String does not fail.
@@ -84,8 +89,7 @@ impl Report {
             }
             text.push('\n');
         }
-        let _ = write!(text, "{}: {}", self.verdict().as_str(), self.explained());
-        text
+        text + &verdict
     }
 
     /// The first round that went wrong, of the races that decide; else of the others.
