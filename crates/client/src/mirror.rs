@@ -40,8 +40,7 @@ use imap::response::{FlagName, Response};
 use imap::set::UidSet;
 use link::Link;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is known of one message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -171,18 +170,23 @@ impl Delta {
     ///
     /// What is dropped instead comes again with the next delta.
     pub fn commit(self) -> Checkpoint {
-        self.seal.0.store(true, Ordering::Release);
+        drop(self.seal.open());
         self.checkpoint
     }
 }
 
-/// Tells the mirror that a delta was committed. All seals are equal: they say nothing of what is sealed.
-#[derive(Clone, Debug, Default)]
-struct Seal(Arc<AtomicBool>);
+/// Holds what a delta has told until it is committed. All seals are equal: they say nothing of what is sealed.
+#[derive(Clone, Debug)]
+struct Seal(Arc<Mutex<Option<Told>>>);
 
 impl Seal {
-    fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    fn new(told: Told) -> Self {
+        Self(Arc::new(Mutex::new(Some(told))))
+    }
+
+    /// What was told, unless the delta was committed.
+    fn open(&self) -> Option<Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -194,12 +198,11 @@ impl PartialEq for Seal {
 
 impl Eq for Seal {}
 
-/// What the last delta told.
+/// What a delta has told.
 #[derive(Debug)]
 struct Told {
     changed: BTreeSet<u32>,
     anew: bool,
-    seal: Seal,
 }
 
 /// See the module.
@@ -210,7 +213,8 @@ pub struct Mirror {
     messages: BTreeMap<u32, MessageState>,
     /// What the caller has not been told yet.
     changed: BTreeSet<u32>,
-    told: Option<Told>,
+    /// The last delta's.
+    told: Option<Seal>,
     anew: bool,
     reasons: Vec<Reason>,
     link: Link,

@@ -35,7 +35,9 @@ pub(super) struct Link {
     pub(super) uid_validity: Option<UidValidity>,
     pub(super) exists: u32,
     /// The UID of each message number, 0 for those not known yet.
-    pub(super) numbers: Vec<u32>,
+    numbers: Vec<u32>,
+    /// The numbers are the known UIDs in their order, and were not needed yet.
+    numbers_due: bool,
     /// HIGHESTMODSEQ was told since the last tagged answer.
     pub(super) told: Option<ModSeq>,
     /// The greatest MODSEQ since the last tagged answer.
@@ -75,6 +77,7 @@ impl Link {
             uid_validity: None,
             exists: 0,
             numbers: Vec::new(),
+            numbers_due: false,
             told: None,
             heard: None,
             computed: None,
@@ -109,14 +112,22 @@ impl Link {
         self.numbers.fill(0);
     }
 
-    /// The mailbox is known as it is, with these messages.
-    pub(super) fn level(&mut self, uids: impl Iterator<Item = u32>) {
+    /// The mailbox is known as it is: as many messages as there are, so numbers are the order of UIDs.
+    pub(super) fn level(&mut self) {
         if self.phase != Phase::Level {
-            // As many as there are: numbers are the order of UIDs.
-            self.numbers = uids.collect();
+            self.numbers = Vec::new();
+            self.numbers_due = true;
         }
         self.phase = Phase::Level;
         self.everything = 0;
+    }
+
+    /// Before the first response that moves or names a number: the UIDs known since the mirror was level. Who catches
+    /// up and leaves never pays for them.
+    pub(super) fn number(&mut self, uids: impl Iterator<Item = u32>) {
+        if std::mem::take(&mut self.numbers_due) {
+            self.numbers = uids.collect();
+        }
     }
 
     pub(super) fn asked_uids(&mut self) {

@@ -53,6 +53,9 @@ impl Mirror {
     }
 
     pub(super) fn take_response(&mut self, response: &Response) {
+        if !matches!(response, Response::Status { .. }) {
+            self.link.number(self.messages.keys().copied());
+        }
         match response {
             Response::Status { code: Some(ResponseCode::Known(code)), .. } => self.take_code(code),
             Response::Status { code: Some(ResponseCode::Other { name, arguments }), .. } => {
@@ -272,19 +275,18 @@ impl Mirror {
         let Some(uid_validity) = self.link.uid_validity else {
             return Step::Stuck("SELECT told no UIDVALIDITY".into());
         };
-        self.link.level(self.messages.keys().copied());
+        self.link.level();
         let mod_seq: Option<ModSeq> = self.link.computed.filter(|_| self.link.way != Way::Plain);
         let checkpoint = Checkpoint { uid_validity, mod_seq };
         self.checkpoint = Some(checkpoint);
         // What was told and not committed is told again [C-11].
-        if let Some(told) = self.told.take().filter(|told| !told.seal.is_broken()) {
+        if let Some(told) = self.told.take().and_then(|seal| seal.open()) {
             self.changed.extend(told.changed);
             self.anew |= told.anew;
         }
         let told = Told {
             changed: std::mem::take(&mut self.changed),
             anew: std::mem::take(&mut self.anew),
-            seal: Seal::default(),
         };
         let (mut changed, mut gone) = (BTreeMap::new(), UidSet::new());
         for uid in told.changed.iter().copied().filter_map(Uid::new) {
@@ -293,8 +295,9 @@ impl Mirror {
                 None => gone.push(uid.value()),
             }
         }
-        let delta = Delta { anew: told.anew, changed, gone, checkpoint, seal: told.seal.clone() };
-        self.told = Some(told);
+        let (anew, seal) = (told.anew, Seal::new(told));
+        self.told = Some(seal.clone());
+        let delta = Delta { anew, changed, gone, checkpoint, seal };
         Step::Level(delta)
     }
 }
