@@ -134,6 +134,8 @@ pub struct Connection {
     /// What was received and the core was not given yet.
     inbox: Vec<u8>,
     patience: Duration,
+    /// IDLE was said and DONE was not: whoever waited has gone.
+    idling: Option<Ticket>,
     binding: Option<Vec<u8>>,
     secure: bool,
     /// A password may be sent.
@@ -224,6 +226,7 @@ impl Connection {
             unsent: Vec::new(),
             inbox: Vec::new(),
             patience,
+            idling: None,
             binding: None,
             secure: false,
             trusted: false,
@@ -306,7 +309,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Encode`], or [`Error::Bye`] once the server has said goodbye.
     pub fn submit(&mut self, body: CommandBody) -> Result<Ticket, Error> {
-        self.alive()?;
+        self.begin()?;
         self.core.submit(body)
     }
 
@@ -334,6 +337,15 @@ impl Connection {
         self.stream.write_all(&self.unsent).await?;
         self.unsent.clear();
         self.stream.flush().await?;
+        Ok(())
+    }
+
+    /// Before a command: an IDLE that was left is ended, and what came with it comes with the command's answer.
+    fn begin(&mut self) -> Result<(), Error> {
+        self.alive()?;
+        if let Some(ticket) = self.end_idle() {
+            self.core.leave(ticket);
+        }
         Ok(())
     }
 
@@ -492,7 +504,7 @@ impl Connection {
         mailbox: &str,
         messages: &[NewMessage<'_>],
     ) -> Result<Ticket, Error> {
-        self.alive()?;
+        self.begin()?;
         self.core.submit_append(mailbox, messages)
     }
 
@@ -514,13 +526,13 @@ impl Connection {
             return Err(Error::Lacks("IDLE"));
         }
         let ticket = self.submit(CommandBody::Idle)?;
-        // What came before counts: it is not said again.
-        let mut told = self.core.take_untagged();
+        self.idling = Some(ticket);
+        // What came before counts: it is not said again. All of it stays where it is until the end, so that nothing is
+        // lost with a future that is dropped.
         let listening = async {
-            while told.is_empty() {
+            while !self.core.has_untagged() {
                 self.alive()?;
                 self.step().await?;
-                told.append(&mut self.core.take_untagged());
             }
             Ok::<(), Error>(())
         };
@@ -533,13 +545,17 @@ impl Connection {
             })
             .await?;
         }
+        self.end_idle();
+        self.answer(ticket).await?.ok()
+    }
+
+    /// Says DONE if it is due.
+    fn end_idle(&mut self) -> Option<Ticket> {
+        let ticket = self.idling.take()?;
         // A server that has not said + yet takes DONE all the same.
         self.core.take_continuation();
         self.core.submit_line(b"DONE");
-        let mut answer = self.answer(ticket).await?.ok()?;
-        told.append(&mut answer.untagged);
-        answer.untagged = told;
-        Ok(answer)
+        Some(ticket)
     }
 
     /// Says LOGOUT and closes.

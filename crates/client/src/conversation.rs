@@ -45,6 +45,10 @@ struct Pending {
     untagged: Vec<Response>,
     /// Its answer's section is handed on while it comes.
     streams: bool,
+    /// Nobody takes its answer.
+    left: bool,
+    /// It has continuation requests of its own.
+    is_asked: bool,
 }
 
 /// A message for APPEND.
@@ -177,10 +181,15 @@ impl Conversation {
     /// [`Error::Encode`] when the wire cannot say it.
     pub fn submit(&mut self, body: CommandBody) -> Result<Ticket, Error> {
         let (ticket, tag) = self.name();
+        let is_asked = matches!(body, CommandBody::Idle | CommandBody::Authenticate { .. });
         let command = Command { tag: tag.clone(), body };
         let encoded = command_encode::command(&command, self.literals())?;
         self.queue(ticket, encoded);
-        Ok(self.expect(ticket, tag))
+        let ticket = self.expect(ticket, tag);
+        if let Some(pending) = self.pending.back_mut() {
+            pending.is_asked = is_asked;
+        }
+        Ok(ticket)
     }
 
     /// Queues an APPEND of one message, or of several where the server has MULTIAPPEND.
@@ -223,7 +232,14 @@ impl Conversation {
     fn expect(&mut self, ticket: Ticket, tag: Tag) -> Ticket {
         // What came since the last answer comes with the next one [C-30].
         let untagged = std::mem::take(&mut self.stray);
-        self.pending.push_back(Pending { ticket, tag, untagged, streams: false });
+        self.pending.push_back(Pending {
+            ticket,
+            tag,
+            untagged,
+            streams: false,
+            left: false,
+            is_asked: false,
+        });
         ticket
     }
 
@@ -296,18 +312,30 @@ impl Conversation {
         self.learn(&response);
         match response {
             Response::Status { tag: None, .. } if !greeted => {}
+            // IDLE and AUTHENTICATE are asked themselves: a late one is no leave to send another command's literal.
             Response::Continue(text) => match self.out.front() {
-                Some((_, Piece::Wait)) => drop(self.out.pop_front()),
+                Some((_, Piece::Wait)) if !self.pending.front().is_some_and(|p| p.is_asked) => {
+                    drop(self.out.pop_front());
+                }
                 _ => self.continuations.push_back(text),
             },
             Response::Status { tag: Some(tag), status, code, text } => {
                 let oldest = self.pending.pop_front().filter(|pending| pending.tag == tag);
-                let Some(Pending { ticket, untagged, .. }) = oldest else {
+                let Some(Pending { ticket, mut untagged, left, .. }) = oldest else {
                     return Err(Error::Protocol(format!(
                         "an answer to {tag}, which was not asked"
                     )));
                 };
                 self.end_output(ticket, status)?;
+                self.continuations.clear();
+                if left {
+                    // What it told of others is not lost with it [C-30].
+                    let next = self.pending.front_mut().map(|next| &mut next.untagged);
+                    let next = next.unwrap_or(&mut self.stray);
+                    untagged.append(next);
+                    *next = untagged;
+                    return Ok(());
+                }
                 self.done.push((ticket, Answer { status, code, text, untagged }));
             }
             response => match self.pending.front_mut() {
@@ -367,6 +395,23 @@ impl Conversation {
     /// What the server asked for with `+`, during AUTHENTICATE and IDLE.
     pub fn take_continuation(&mut self) -> Option<Vec<u8>> {
         self.continuations.pop_front()
+    }
+
+    /// Nobody will take the answer to this command: what came with it comes with the next one.
+    pub fn leave(&mut self, ticket: Ticket) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.ticket == ticket) {
+            pending.left = true;
+        } else if let Some(answer) = self.take_answer(ticket) {
+            let next = self.pending.front_mut().map(|next| &mut next.untagged);
+            next.unwrap_or(&mut self.stray).splice(0..0, answer.untagged);
+        }
+    }
+
+    /// Whether there is something that [`Conversation::take_untagged`] would take.
+    #[must_use]
+    pub fn has_untagged(&self) -> bool {
+        let oldest = self.pending.front();
+        !self.stray.is_empty() || oldest.is_some_and(|pending| !pending.untagged.is_empty())
     }
 
     /// Takes untagged responses early: those of the oldest command without an answer, or of the next one.
@@ -446,5 +491,27 @@ mod tests {
         assert_eq!(c.take_output(), b"Subject: x\r\n\r\n\r\n");
         c.receive(b"h3 OK done\r\n").unwrap();
         assert!(c.take_answer(append).is_some());
+    }
+    #[test]
+    fn what_idle_is_asked_late_is_no_leave_for_a_literal() {
+        let mut c = told("* OK hello\n");
+        let idle = c.submit(CommandBody::Idle).unwrap();
+        c.submit_line(b"DONE");
+        let append = c
+            .submit_append(
+                "INBOX",
+                &[NewMessage {
+                    head: AppendHead { first: None, flags: vec![], internal_date: None },
+                    octets: b"x",
+                }],
+            )
+            .unwrap();
+        assert_eq!(c.take_output(), b"h1 IDLE\r\nDONE\r\nh2 APPEND INBOX {1}\r\n");
+        c.receive(b"+ idling\r\n").unwrap();
+        assert_eq!(c.take_output(), b"");
+        c.receive(b"h1 OK done\r\n+ go\r\n").unwrap();
+        assert_eq!((c.take_output(), c.take_continuation()), (b"x\r\n".to_vec(), None));
+        c.receive(b"h2 OK done\r\n").unwrap();
+        assert!(c.take_answer(idle).is_some() && c.take_answer(append).is_some());
     }
 }

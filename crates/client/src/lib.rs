@@ -142,7 +142,8 @@
 //! # Invariants
 //! - Nothing a server sends panics; what cannot be parsed is passed over and counted.
 //! - A tagged OK alone never counts as a proof that a conditional write was done.
-//! - Futures that were dropped leave what their commands told behind: a mirror is to be synchronised anew then.
+//! - Futures that were dropped leave what their commands told behind, but for IDLE: a mirror is to be synchronised anew
+//!   then.
 //!
 //! # Standards
 //! RFC 3501, RFC 7162 (CONDSTORE and QRESYNC), and what each module names.

@@ -48,7 +48,7 @@ impl Connection {
         size: u64,
         message: &mut (impl AsyncRead + Unpin),
     ) -> Result<Answer, Error> {
-        self.alive()?;
+        self.begin()?;
         let head = AppendHead { first: None, flags: flags.to_vec(), internal_date };
         let ticket = self.core.submit_append_of(mailbox, &head, size)?;
         self.send_literal(ticket, message).await.map_err(|cause| match self.core.lacks() {
@@ -123,7 +123,7 @@ impl Connection {
         section: FetchSection,
         sink: &mut (impl AsyncWrite + Unpin),
     ) -> Result<Option<u64>, Error> {
-        self.alive()?;
+        self.begin()?;
         self.core.end_bodies();
         let ticket = self.core.submit_body(uid, section)?;
         let answer = self.receive_body(ticket, sink).await;

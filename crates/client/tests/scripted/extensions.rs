@@ -2,10 +2,12 @@
 
 use crate::script::{options, play, play_with};
 use client::imap::command::{CommandBody, StatusItem};
+use client::imap::response::Response;
 use client::{Connection, Credentials, Error};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::task::Poll;
 use std::time::Duration;
 
 /// The server's half of a compressed connection.
@@ -126,5 +128,39 @@ async fn notify_tells_how_mailboxes_stand_and_idle_what_happens_there() {
     let (name, items) = answer.statuses().next().expect("STATUS");
     assert_eq!((name.0.as_str(), items[0]), ("Jobs", (StatusItem::UidNext, 5)));
     assert!(matches!(connection.notify(&[]).await, Err(Error::Refused(_))));
+    server.end();
+}
+
+#[tokio::test]
+async fn an_idle_that_was_dropped_is_ended_and_nothing_it_heard_is_lost() {
+    // [C-30]
+    let server = play(&format!(
+        "{HELLO}
+         C: h1 IDLE
+         S: + idling
+         S: * 4 EXPUNGE
+         C: DONE
+         C: h2 NOOP
+         S: * 5 EXISTS
+         S: h1 OK done
+         S: * 6 EXISTS
+         S: h2 OK done
+         C: h3 IDLE
+         S: + idling
+         C: DONE
+         S: h3 OK done"
+    ));
+    let opened = Connection::open(server.place(), &Credentials::None, &options()).await;
+    let mut connection = opened.expect("a connection");
+    {
+        let mut idle = std::pin::pin!(connection.idle(Duration::from_secs(20)));
+        let once = std::future::poll_fn(|context| Poll::Ready(idle.as_mut().poll(context)));
+        assert!(once.await.is_pending());
+    }
+    let answer = connection.run(CommandBody::Noop).await.expect("an answer");
+    assert_eq!(answer.untagged.len(), 3, "{:?}", answer.untagged);
+    assert!(matches!(answer.untagged[0], Response::Expunge(_)));
+    let told = connection.idle_until(std::future::ready(())).await.expect("an answer");
+    assert!(told.untagged.is_empty());
     server.end();
 }
