@@ -84,6 +84,9 @@ impl Replay {
             }
         }
         for file in files {
+            if file.contains("://") {
+                return Err(anyhow!("{file}: name the files first, and the URL last"));
+            }
             let text = std::fs::read_to_string(file).with_context(|| file.clone())?;
             all.extend(dialogues(file, &text)?);
         }
@@ -107,7 +110,8 @@ impl Replay {
     fn tell(&self, report: &Report) -> Result<(), Failure> {
         if let Some(file) = &self.junit {
             let written = std::fs::write(file, replay::junit(report));
-            written.with_context(|| file.display().to_string())?;
+            let written = written.with_context(|| file.display().to_string());
+            written.map_err(|error| Failure::new(Exit::CannotRun, error))?;
         }
         if self.json { say(&replay::json(report).to_string()) } else { say(&replay::text(report)) }
     }

@@ -36,6 +36,10 @@ impl Take {
         let about = format!("made by `highwater queue claim`, process {}", std::process::id());
         queue.register("claim", &about).await?;
         let taken = self.take(&mut queue).await?;
+        let why = match queue.is_drained() {
+            true => "the queue is drained: `queue drain --off` lets jobs be claimed again",
+            false => "there is nothing to claim",
+        };
         // The registration stays: it stands for the claim.
         if taken.is_some() {
             queue.stay_registered();
@@ -43,7 +47,7 @@ impl Take {
         queue.close().await;
         match taken {
             Some((claim, message)) => self.report(&claim, &message),
-            None => Err(Failure::new(Exit::Nothing, anyhow!("there is nothing to claim"))),
+            None => Err(Failure::new(Exit::Nothing, anyhow!(why))),
         }
     }
 
