@@ -20,6 +20,8 @@
 mod client;
 #[path = "runner/clock.rs"]
 mod clock;
+#[path = "simulation/house.rs"]
+mod house;
 #[path = "simulation/oracle.rs"]
 mod oracle;
 #[path = "simulation/watcher.rs"]
