@@ -13,9 +13,10 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 impl Date {
     /// The day with this year, month (1–12) and day of month, `None` when there is none (Gregorian calendar).
+    /// The years are those of four digits, 0 to 9999.
     #[must_use]
     pub fn from_civil(year: i32, month: u32, day: u32) -> Option<Self> {
-        if !(1..=9999).contains(&year) || !(1..=12).contains(&month) {
+        if !(0..=9999).contains(&year) || !(1..=12).contains(&month) {
             return None;
         }
         if day == 0 || day > days_in_month(year, month) {
@@ -43,12 +44,12 @@ impl Date {
         (i32::try_from(year).unwrap_or(i32::MAX), small(month), small(day))
     }
 
-    /// The day as `date-text` writes it, `1-Feb-1994`; `None` outside the years 1 to 9999, which it cannot say.
+    /// The day as `date-text` writes it, `1-Feb-1994`; `None` outside the years 0 to 9999, which it cannot say.
     #[must_use]
     pub fn text(self) -> Option<String> {
         let (year, month, day) = self.civil();
         let name = MONTHS.get(month as usize - 1)?;
-        (1..=9999).contains(&year).then(|| format!("{day}-{name}-{year:04}"))
+        (0..=9999).contains(&year).then(|| format!("{day}-{name}-{year:04}"))
     }
 }
 
@@ -195,8 +196,18 @@ mod tests {
     }
 
     #[test]
+    fn four_digits_can_say_the_year_0() {
+        let said = "\" 1-Jan-0000 00:00:00 +0000\"";
+        let mut text = String::new();
+        parse(said).unwrap().write(&mut text);
+        assert_eq!(text, said);
+        assert_eq!(Date { days: -719_528 }.text().as_deref(), Some("1-Jan-0000"));
+        assert_eq!(Date { days: -719_529 }.text(), None);
+    }
+
+    #[test]
     fn every_day_comes_back() {
-        for days in (-700_000..2_900_000).step_by(97) {
+        for days in (-719_528..2_900_000).step_by(97) {
             let (y, m, d) = Date { days }.civil();
             assert_eq!(Date::from_civil(y, m, d), Some(Date { days }));
         }
