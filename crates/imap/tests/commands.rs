@@ -13,7 +13,7 @@ use imap_codec::imap_types::command::{Command, CommandBody as Theirs};
 use proptest::prelude::*;
 
 /// What we mean to refuse although the other side writes it, by what the error says was expected.
-const STRICTER: [&str; 15] = [
+const STRICTER: [&str; 16] = [
     // RFC 3501 §5.1.3; names are made up of any octets.
     "a mailbox name in modified UTF-7",
     "a - that ends the encoded part",
@@ -32,6 +32,8 @@ const STRICTER: [&str; 15] = [
     // RFC 3501 §9 wants at least one item; the other side writes empty lists.
     "a FETCH item",
     "a status item",
+    // RFC 3501 §9: flag-extension is for standards to come, and no flag of such is known here.
+    "\\Answered, \\Flagged, \\Deleted, \\Seen, \\Draft or a keyword (\\Recent cannot be set)",
     // RFC 9208 §4.1.3; of two limits of one resource, none would be the one meant.
     "at most 30 resources, each once",
 ];
