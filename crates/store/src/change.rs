@@ -230,7 +230,7 @@ impl From<EngineError> for Error {
         match error {
             EngineError::Behind => Self::Unavailable("too many writers at once".into()),
             EngineError::Full(why) => Self::Full(why),
-            EngineError::Broken(why) => Self::Broken(why),
+            EngineError::Broken(why) | EngineError::Unknown(why) => Self::Broken(why),
             EngineError::Damaged(why) => Self::Damaged(why),
             EngineError::Unavailable(why) => Self::Unavailable(why),
         }

@@ -15,10 +15,11 @@
 mod account;
 mod body;
 mod log;
+mod shared;
 
 use crate::engine::{
     AccountId, Append, BodyId, BodyRef, BodyRow, BodyStore, Commit, Engine, EngineError, Fold,
-    LogHead, LogId,
+    Held, LogHead, LogId, News, Numbered, Standing,
 };
 
 /// An engine and a place for bodies, empty at first.
@@ -40,6 +41,7 @@ pub trait Subject {
 /// When a case fails.
 pub fn run<S: Subject>(make: impl Fn() -> S) {
     log::run(&make);
+    shared::run(&make);
     body::run(&make);
     account::run(&make);
 }
@@ -55,17 +57,15 @@ fn appends(appends: Vec<Append>) -> Commit {
     Commit { appends, ..Commit::default() }
 }
 
-fn fold(log: LogId, seq: u64, pages: &[(u64, &[u8])], removed: &[u64]) -> Commit {
+fn fold(log: LogId, base: u64, seq: u64, pages: &[(u64, &[u8])], removed: &[u64]) -> Commit {
     let pages = pages.iter().map(|(key, octets)| (*key, octets.to_vec())).collect();
-    let fold = Fold { log, seq, pages, removed: removed.to_vec() };
+    let fold = Fold { log, base: Some(base), seq, pages, removed: removed.to_vec() };
     Commit { folds: vec![fold], ..Commit::default() }
 }
 
 fn head(engine: &dyn Engine, log: LogId) -> Option<(u64, u64)> {
-    engine.head(log).unwrap().map(|LogHead { seq, folded }| (seq, folded))
+    engine.head(log).unwrap().map(|LogHead { seq, folded, .. }| (seq, folded))
 }
-
-type Numbered = Vec<(u64, Vec<u8>)>;
 
 /// Head, pages, deltas.
 fn load(engine: &dyn Engine, log: LogId) -> Option<((u64, u64), Numbered, Numbered)> {
@@ -75,13 +75,24 @@ fn load(engine: &dyn Engine, log: LogId) -> Option<((u64, u64), Numbered, Number
             collect(&mut deltas, seq, octets)
         })
         .unwrap();
-    head.map(|LogHead { seq, folded }| ((seq, folded), pages, deltas))
+    head.map(|LogHead { seq, folded, .. }| ((seq, folded), pages, deltas))
 }
 
+/// The numbers of the deltas after one that is held.
 fn deltas(engine: &dyn Engine, log: LogId, after: u64) -> Vec<u64> {
-    let mut found = Vec::new();
-    engine.deltas(log, after, &mut |seq, octets| collect(&mut found, seq, octets)).unwrap();
-    found.into_iter().map(|(seq, _)| seq).collect()
+    match news(engine, log, after).news {
+        News::Deltas(deltas) | News::Whole { deltas, .. } => {
+            deltas.into_iter().map(|(seq, _)| seq).collect()
+        }
+        News::None | News::Dropped => Vec::new(),
+    }
+}
+
+/// Where a log stands for one who holds it up to `seq`.
+fn news(engine: &dyn Engine, log: LogId, seq: u64) -> Standing {
+    let found = engine.news(&[Held { log, seq }]).unwrap().pop();
+    let head = || engine.head(log).unwrap().unwrap_or_default();
+    found.unwrap_or_else(|| Standing { log, head: head(), news: News::None, usage: None })
 }
 
 fn history(engine: &dyn Engine, log: LogId, after: u64) -> Numbered {

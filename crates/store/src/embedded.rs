@@ -154,10 +154,6 @@ impl Engine for Embedded {
         self.readers.with(|reader| read::load(reader, log, page, delta))
     }
 
-    fn deltas(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<(), EngineError> {
-        self.readers.with(|reader| read::deltas(reader, log, after, visit))
-    }
-
     fn history(&self, log: LogId, mut after: u64, visit: Visit<'_>) -> Result<u64, EngineError> {
         loop {
             let read = |reader: &mut Connection| read::history(reader, log, after);

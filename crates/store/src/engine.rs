@@ -9,10 +9,18 @@
 //! - `commit` returns `Ok` only when everything in it would survive a power cut; all of it or nothing [H1].
 //! - After [`EngineError::Broken`] the engine refuses every further write.
 //! - Reads see only committed batches, each whole.
+//!
+//! # Several writers
+//! An engine on which several processes write answers [`Engine::is_shared`]. A writer then holds in memory what it
+//! has read, takes the logs it is about to write with [`Engine::begin`], which tells what others wrote meanwhile,
+//! applies, and commits: so a condition is tested against the one newest state [H2]. Between two writes it asks with
+//! [`Engine::news`].
 
 use crate::quota::{Usage, UsageChange};
+use crate::rules;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// An account's number: never used again for another account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -101,11 +109,14 @@ pub struct Append {
 pub struct Fold {
     /// The log.
     pub log: LogId,
+    /// The fold whose pages these change, as [`LogHead::folded`] had it; any other in the engine makes the commit
+    /// fail with [`EngineError::Behind`]. `None` when they are all pages, and those that are there go.
+    pub base: Option<u64>,
     /// The number of the last delta that the pages contain.
     pub seq: u64,
     /// Pages written anew, by key, below 2^63.
     pub pages: Vec<(u64, Vec<u8>)>,
-    /// Pages that are no more.
+    /// Pages of the base that are no more.
     pub removed: Vec<u64>,
 }
 
@@ -121,6 +132,8 @@ pub struct Commit {
     pub references: Vec<(BodyId, i32)>,
     /// Logs that are no more: deltas, pages and history go.
     pub dropped: Vec<LogId>,
+    /// Logs that are [`LogHead::doubtful`] no more: the commit gives the mailbox a new UIDVALIDITY.
+    pub renewed: Vec<LogId>,
     /// Folds.
     pub folds: Vec<Fold>,
     /// What each account's usage grows or shrinks by; an account has none before the first.
@@ -142,13 +155,59 @@ pub struct AccountRow {
     pub record: Vec<u8>,
 }
 
-/// How far a log has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How far a log has come; all 0 for one that is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LogHead {
     /// The number of the last delta.
     pub seq: u64,
     /// The number up to which pages hold the state; 0 when never folded.
     pub folded: u64,
+    /// The engine may have lost acknowledged commits since the log was last written: what clients know of the
+    /// mailbox may be of another history, so it needs a new UIDVALIDITY before anybody sees it [H3, H6].
+    pub doubtful: bool,
+}
+
+/// Numbers (of deltas, or keys of pages) with the stored octets, in rising order.
+pub type Numbered = Vec<(u64, Vec<u8>)>;
+
+/// How far a writer has come with a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The log.
+    pub log: LogId,
+    /// The number of the last delta that it has in memory; 0 for none.
+    pub seq: u64,
+}
+
+/// What others wrote to a log since it was [`Held`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// Nothing.
+    None,
+    /// All deltas after the one held.
+    Deltas(Numbered),
+    /// The log as a whole, since a fold replaced some of those: pages, then the deltas after the fold.
+    Whole {
+        /// The pages.
+        pages: Numbered,
+        /// The deltas.
+        deltas: Numbered,
+    },
+    /// The log is no more.
+    Dropped,
+}
+
+/// Where a log stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// The log.
+    pub log: LogId,
+    /// How far it has come.
+    pub head: LogHead,
+    /// What leads there from where it was held.
+    pub news: News,
+    /// For an account's own log, what the account has stored.
+    pub usage: Option<Usage>,
 }
 
 /// Why an engine could not do as asked.
@@ -164,6 +223,9 @@ pub enum EngineError {
     Damaged(String),
     /// The engine cannot be reached just now; nothing was done.
     Unavailable(String),
+    /// Whether this commit is durable could not be found out. The engine goes on: what became of it shows in
+    /// the log.
+    Unknown(String),
 }
 
 impl fmt::Display for EngineError {
@@ -179,6 +241,7 @@ impl fmt::Display for EngineError {
             }
             Self::Damaged(why) => write!(f, "stored data cannot be read: {why}"),
             Self::Unavailable(why) => write!(f, "the database cannot be reached: {why}"),
+            Self::Unknown(why) => write!(f, "whether it was stored is unknown: {why}"),
         }
     }
 }
@@ -188,13 +251,66 @@ impl std::error::Error for EngineError {}
 /// What reading calls back with: a number (delta or page key) and the stored octets; `Err` ends the reading.
 pub type Visit<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), EngineError>;
 
+/// What is called with the logs that other writers say they have written to. Must not block.
+pub type Tell = Arc<dyn Fn(&[LogId]) + Send + Sync>;
+
+/// Logs taken for writing, and where they stand.
+pub struct Begun<'a> {
+    /// Where they stand, in any order. Durable only once the transaction is committed [H1].
+    pub standings: Vec<Standing>,
+    /// Holds the locked logs until it is committed or dropped.
+    pub transaction: Box<dyn Transaction + 'a>,
+}
+
+impl fmt::Debug for Begun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("standings", &self.standings).finish_non_exhaustive()
+    }
+}
+
+/// A commit that has begun. Dropped, nothing of it is done.
+pub trait Transaction {
+    /// Makes the commit, which may be empty, and the standings durable.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    fn commit(self: Box<Self>, commit: &Commit) -> Result<(), EngineError>;
+}
+
 /// A database for logs, body rows and accounts. Blocking; called from threads that may block.
 pub trait Engine: Send + Sync + 'static {
     /// Makes the commit durable, whole or not at all.
     ///
     /// # Errors
-    /// See [`EngineError`]: only [`EngineError::Broken`] leaves the outcome unknown.
+    /// See [`EngineError`]: [`EngineError::Broken`] and [`EngineError::Unknown`] leave the outcome unknown.
     fn commit(&self, commit: &Commit) -> Result<(), EngineError>;
+
+    /// Whether other processes write to the same database.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Takes the `locked` logs, in the order of their ids, against every other writer, then reads where they and
+    /// the `watched` ones stand. `None` from an engine with one writer: nothing can have happened.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] when a lock was not to be had in time; as [`Engine::load`].
+    fn begin(&self, _locked: &[Held], _watched: &[Held]) -> Result<Option<Begun<'_>>, EngineError> {
+        Ok(None)
+    }
+
+    /// Where these logs stand: at least each that is not where it is held, in any order. What it answers is
+    /// durable [H1].
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    fn news(&self, held: &[Held]) -> Result<Vec<Standing>, EngineError> {
+        held.iter().map(|held| rules::standing(self, *held)).collect()
+    }
+
+    /// From now on calls `tell` when other writers say that they have written. Only hints: they may come twice,
+    /// late or never.
+    fn listen(&self, _tell: Tell) {}
 
     /// How far the log has come, `None` when there is no such log.
     ///
@@ -214,13 +330,6 @@ pub trait Engine: Send + Sync + 'static {
         page: Visit<'_>,
         delta: Visit<'_>,
     ) -> Result<Option<LogHead>, EngineError>;
-
-    /// Reads the deltas after `after` in rising order. Those that a fold replaced are not there any more:
-    /// the caller compares with [`LogHead::folded`].
-    ///
-    /// # Errors
-    /// As [`Engine::load`].
-    fn deltas(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<(), EngineError>;
 
     /// Reads the expunge history after the mod-sequence `after`, in rising order, streamed: memory does not
     /// grow with its length [H5].
@@ -246,7 +355,7 @@ pub trait Engine: Send + Sync + 'static {
     /// As [`Engine::head`].
     fn bodies(&self, ids: &[BodyId]) -> Result<Vec<BodyRow>, EngineError>;
 
-    /// A number for a new body, greater than that of every body ever committed.
+    /// A number for a new body, never given out before, here or by another writer.
     fn next_body(&self) -> BodyId;
 
     /// Bodies without references since before `before` (seconds since 1970), at most `limit`.

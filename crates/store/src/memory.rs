@@ -9,16 +9,18 @@
 //! - A commit is checked whole before any of it is done, so a refused one leaves nothing behind.
 
 mod bodies;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use bodies::MemoryBodies;
+use shared::{Listeners, Locks};
 
 use crate::engine::{
-    AccountId, AccountRow, Append, BodyId, BodyRow, Commit, Engine, EngineError, Fold, LogHead,
-    LogId, Visit,
+    AccountId, AccountRow, Append, Begun, BodyId, BodyRow, Commit, Engine, EngineError, Fold, Held,
+    LogHead, LogId, Tell, Visit,
 };
 use crate::quota::Usage;
 use crate::rules;
@@ -61,6 +63,9 @@ pub enum Fault {
 pub struct Memory {
     inner: Mutex<Inner>,
     body_max: AtomicU64,
+    is_shared: bool,
+    locks: Locks,
+    listeners: Listeners,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +81,11 @@ impl Memory {
     /// An empty engine.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty engine for several stores at once.
+    pub fn shared() -> Self {
+        Self { is_shared: true, ..Self::default() }
     }
 
     /// Makes the next commit fail.
@@ -96,7 +106,8 @@ impl Memory {
             state.apply(commit, &references);
         }
         let body_max = AtomicU64::new(state.body_max);
-        Self { inner: Mutex::new(Inner { state, ..Inner::default() }), body_max }
+        let inner = Mutex::new(Inner { state, ..Inner::default() });
+        Self { inner, body_max, is_shared: self.is_shared, ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -128,6 +139,18 @@ impl Engine for Memory {
         Ok(())
     }
 
+    fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    fn begin(&self, locked: &[Held], watched: &[Held]) -> Result<Option<Begun<'_>>, EngineError> {
+        self.is_shared.then(|| shared::begin(self, locked, watched)).transpose()
+    }
+
+    fn listen(&self, tell: Tell) {
+        self.listeners.add(tell);
+    }
+
     fn head(&self, log: LogId) -> Result<Option<LogHead>, EngineError> {
         Ok(self.log(log).map(|log| log.head))
     }
@@ -146,11 +169,6 @@ impl Engine for Memory {
             delta(*seq, octets)?;
         }
         Ok(Some(log.head))
-    }
-
-    fn deltas(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<(), EngineError> {
-        let Some(log) = self.log(log) else { return Ok(()) };
-        newer(&log.deltas, after, visit)
     }
 
     fn history(&self, log: LogId, after: u64, visit: Visit<'_>) -> Result<u64, EngineError> {
@@ -304,7 +322,7 @@ impl State {
     }
 
     fn head(&self, log: LogId) -> LogHead {
-        self.logs.get(&log).map_or(LogHead { seq: 0, folded: 0 }, |log| log.head)
+        self.logs.get(&log).map_or_else(LogHead::default, |log| log.head)
     }
 
     /// Does what [`State::check`] has found possible.
@@ -355,7 +373,7 @@ impl State {
 impl Log {
     fn empty() -> Arc<Self> {
         Arc::new(Self {
-            head: LogHead { seq: 0, folded: 0 },
+            head: LogHead::default(),
             deltas: BTreeMap::new(),
             pages: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -373,6 +391,9 @@ impl Log {
     }
 
     fn fold(&mut self, fold: &Fold) {
+        if fold.base.is_none() {
+            self.pages.clear();
+        }
         for key in &fold.removed {
             self.pages.remove(key);
         }
@@ -392,11 +413,6 @@ impl Log {
         }
         count
     }
-}
-
-fn newer(from: &BTreeMap<u64, Arc<[u8]>>, after: u64, visit: Visit<'_>) -> Result<(), EngineError> {
-    let Some(first) = after.checked_add(1) else { return Ok(()) };
-    from.range(first..).try_for_each(|(seq, octets)| visit(*seq, octets))
 }
 
 #[cfg(test)]

@@ -100,6 +100,8 @@ impl fmt::Debug for Changed {
 
 /// What the last fold contains.
 pub(crate) struct Folded {
+    /// Which fold that is; `None` once another writer has folded, so that the next one here must be of all pages.
+    pub(crate) base: Option<u64>,
     pub(crate) tree: Tree,
     pub(crate) private: Option<Arc<Private>>,
     /// Octets of deltas since.
@@ -286,9 +288,8 @@ impl OpenMailbox {
                 Ok(())
             },
         )?;
-        if head.is_none() {
-            return Ok(None);
-        }
+        let Some(head) = head else { return Ok(None) };
+        let base = Some(head.folded);
         state.tree = Tree::from_leaves(leaves);
         let (tree, private) = (state.tree.clone(), state.private.clone());
         let state = deltas.iter().try_fold(state, |state, delta| state.advance(delta))?;
@@ -296,7 +297,7 @@ impl OpenMailbox {
             id,
             recent: AtomicU32::new(state.recent),
             published: Published::new(state),
-            folded: Mutex::new(Folded { tree, private, pending, running: false }),
+            folded: Mutex::new(Folded { base, tree, private, pending, running: false }),
             views: Mutex::default(),
         }))
     }
@@ -327,10 +328,13 @@ impl OpenMailbox {
     /// The fold that brings the pages up to this state.
     pub(crate) fn fold(&self, state: &MailboxState) -> Fold {
         let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        let (changed, removed) = state.tree.leaves_changed_since(&folded.tree);
+        let no_leaves = Tree::default();
+        let tree = if folded.base.is_some() { &folded.tree } else { &no_leaves };
+        let (changed, removed) = state.tree.leaves_changed_since(tree);
         let nothing = Private::default();
         let private = state.private.as_deref().unwrap_or(&nothing);
-        let before = folded.private.as_deref().unwrap_or(&nothing);
+        let before = folded.private.as_deref().filter(|_| folded.base.is_some());
+        let before = before.unwrap_or(&nothing);
         let (own_pages, own_removed) = private.pages_changed_since(before);
         let header = (HEADER, write_header(state, self.recent.load(Ordering::Acquire)));
         let leaves = changed.into_iter().map(|(uid, messages)| {
@@ -342,7 +346,8 @@ impl OpenMailbox {
         });
         let pages = std::iter::once(header).chain(leaves).chain(own_pages).collect();
         let removed = removed.into_iter().map(u64::from).chain(own_removed).collect();
-        Fold { log: self.id.into(), seq: state.highest.value(), pages, removed }
+        let (log, base) = (self.id.into(), folded.base);
+        Fold { log, base, seq: state.highest.value(), pages, removed }
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{AccountId, AccountRow, Append, BodyId, Commit, EngineError, Fold, LogHead};
+use crate::engine::{
+    AccountId, AccountRow, Append, BodyId, Commit, Engine, EngineError, Fold, Held, LogHead, News,
+    Numbered, Standing,
+};
 
 /// What a commit does to one body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,13 +39,13 @@ pub fn check_append(head: LogHead, append: &Append) -> Result<(), EngineError> {
 /// since it is housekeeping and must not undo what stands beside it in the commit.
 ///
 /// # Errors
-/// [`EngineError::Behind`] when a fold went further already; [`EngineError::Damaged`] when it is ahead of
+/// [`EngineError::Behind`] when another fold was faster; [`EngineError::Damaged`] when it is ahead of
 /// the log.
 pub fn check_fold(head: LogHead, fold: &Fold) -> Result<bool, EngineError> {
     if head.seq == 0 {
         return Ok(false);
     }
-    if fold.seq < head.folded {
+    if fold.seq < head.folded || fold.base.is_some_and(|base| base != head.folded) {
         return Err(EngineError::Behind);
     }
     if fold.seq > head.seq {
@@ -50,6 +53,61 @@ pub fn check_fold(head: LogHead, fold: &Fold) -> Result<bool, EngineError> {
         return Err(EngineError::Damaged(why));
     }
     Ok(true)
+}
+
+/// What one who holds a log has not got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Missing {
+    /// It has everything.
+    Nothing,
+    /// The deltas after the held one.
+    Deltas,
+    /// All of it: a fold went past what is held, or what is held was never in this log.
+    All,
+    /// The log is no more.
+    Log,
+}
+
+/// What one who holds a log has not got of it; `None` stands for a log that is not there.
+pub fn missing(held: Held, head: Option<LogHead>) -> Missing {
+    match head {
+        None if held.seq == 0 => Missing::Nothing,
+        None => Missing::Log,
+        Some(head) if head.seq == held.seq => Missing::Nothing,
+        Some(head) if head.folded > held.seq || head.seq < held.seq => Missing::All,
+        Some(_) => Missing::Deltas,
+    }
+}
+
+/// Where a log stands, by reading all of it: for engines on which nobody waits for that.
+///
+/// # Errors
+/// As [`Engine::load`].
+pub fn standing<E: Engine + ?Sized>(engine: &E, held: Held) -> Result<Standing, EngineError> {
+    let (mut pages, mut deltas) = (Numbered::new(), Numbered::new());
+    let head = engine.load(
+        held.log,
+        &mut |key, octets| {
+            pages.push((key, octets.to_vec()));
+            Ok(())
+        },
+        &mut |seq, octets| {
+            deltas.push((seq, octets.to_vec()));
+            Ok(())
+        },
+    )?;
+    let news = match missing(held, head) {
+        Missing::Nothing => News::None,
+        Missing::Log => News::Dropped,
+        Missing::All => News::Whole { pages, deltas },
+        Missing::Deltas => {
+            deltas.retain(|(seq, _)| *seq > held.seq);
+            News::Deltas(deltas)
+        }
+    };
+    let is_account = held.log.number == 0;
+    let usage = is_account.then(|| engine.usage(held.log.account)).transpose()?;
+    Ok(Standing { log: held.log, head: head.unwrap_or_default(), news, usage })
 }
 
 /// Tests a new account row against the one that is there.

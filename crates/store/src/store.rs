@@ -385,7 +385,8 @@ impl Store {
         open.pending.store(0, Ordering::Release);
         let state = open.published.state();
         let pages = vec![(0, state.encode())];
-        let fold = Fold { log: id.into(), seq: state.seq, pages, removed: Vec::new() };
+        let (log, removed) = (id.into(), Vec::new());
+        let fold = Fold { log, base: None, seq: state.seq, pages, removed };
         self.submit_fold(fold, None, Vec::new());
     }
 

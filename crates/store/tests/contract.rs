@@ -60,6 +60,11 @@ fn memory_keeps_the_contract() {
 }
 
 #[test]
+fn shared_memory_keeps_the_contract() {
+    run(|| InMemory(Memory::shared(), MemoryBodies::new()));
+}
+
+#[test]
 fn embedded_and_segments_keep_the_contract() {
     run(|| OnDisk::open(TempDir::new().unwrap()));
 }

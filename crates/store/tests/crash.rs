@@ -42,6 +42,7 @@ fn commit(engine: &Embedded, bodies: &Segments, writer: u32) -> Result<u64, Engi
     let append = |log| Append { log, after, seq, delta: delta.clone(), history: Some(vec![1; 9]) };
     let fold = Fold {
         log: one,
+        base: None,
         seq,
         pages: vec![(1, seq.to_be_bytes().to_vec()), (2, vec![2; 20_000])],
         removed: vec![],
@@ -118,7 +119,7 @@ fn assert_whole(engine: &Embedded, bodies: &Segments, acknowledged: &BTreeMap<u3
         assert_eq!(engine.head(two).unwrap().map(|head| head.seq), Some(found), "half a commit");
         let mut expected = 1..=found;
         engine
-            .deltas(two, 0, &mut |seq, delta| {
+            .load(two, &mut |_, _| Ok(()), &mut |seq, delta| {
                 assert_eq!(Some(seq), expected.next());
                 let (id, _) = delta.split_first_chunk().unwrap();
                 let rows = engine.bodies(&[BodyId(u64::from_be_bytes(*id))])?;

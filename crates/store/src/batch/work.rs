@@ -423,6 +423,7 @@ impl Work {
         }
         for (open, state) in self.folded {
             let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
+            folded.base = Some(state.highest.value());
             folded.tree = state.tree.clone();
             folded.private = state.private.clone();
             folded.pending = 0;

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::{LOG, OTHER, Subject, append, appends, deltas, fold, head, history, load, row};
-use crate::engine::{AccountId, Append, BodyId, Commit, Engine, EngineError, LogId};
+use super::{LOG, OTHER, Subject, append, appends, deltas, fold, head, history, load, news, row};
+use crate::engine::{AccountId, Append, BodyId, Commit, Engine, EngineError, LogId, News};
 
 pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
     an_unknown_log_is_none(&make());
@@ -14,7 +14,9 @@ pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
     a_refusal_late_in_a_commit_undoes_its_beginning(&make());
     a_fold_replaces_deltas_and_keeps_history(make());
     a_fold_that_comes_too_late_is_behind(&make());
+    a_fold_on_another_base_is_behind(&make());
     a_fold_of_a_dropped_log_is_passed_over(&make());
+    news_lead_on_from_where_one_stands(make());
     a_dropped_log_leaves_nothing(make());
     history_streams_in_order_from_anywhere(&make());
     forgetting_takes_the_oldest_and_notes_how_far(make());
@@ -46,7 +48,6 @@ fn deltas_come_back_in_order<S: Subject>(subject: S) {
     assert_eq!(load(subject.engine(), LOG), Some(expected.clone()));
     assert_eq!(deltas(subject.engine(), LOG, 3), [10, 11]);
     assert!(deltas(subject.engine(), LOG, 11).is_empty());
-    assert!(deltas(subject.engine(), LOG, u64::MAX).is_empty());
     let subject = subject.reopen();
     assert_eq!(load(subject.engine(), LOG), Some(expected));
     assert_eq!(head(subject.engine(), OTHER), Some((1, 0)));
@@ -101,13 +102,13 @@ fn a_fold_replaces_deltas_and_keeps_history<S: Subject>(subject: S) {
         |after, seq| Append { history: Some(vec![9]), ..append(LOG, after, seq, b"d") };
     let first = vec![with_history(0, 1), with_history(1, 2), append(LOG, 2, 3, b"d")];
     engine.commit(&appends(first)).unwrap();
-    engine.commit(&fold(LOG, 2, &[(7, b"seven"), (1, b"one"), (3, b"three")], &[])).unwrap();
+    engine.commit(&fold(LOG, 0, 2, &[(7, b"seven"), (1, b"one"), (3, b"three")], &[])).unwrap();
     let pages = vec![(1, b"one".to_vec()), (3, b"three".to_vec()), (7, b"seven".to_vec())];
     assert_eq!(load(engine, LOG), Some(((3, 2), pages, vec![(3, b"d".to_vec())])));
 
     // In one commit with the deltas that it folds; a page that is replaced, one that goes.
     let both =
-        Commit { appends: vec![with_history(3, 8)], ..fold(LOG, 8, &[(1, b"other")], &[3, 99]) };
+        Commit { appends: vec![with_history(3, 8)], ..fold(LOG, 2, 8, &[(1, b"other")], &[3, 99]) };
     engine.commit(&both).unwrap();
     let subject = subject.reopen();
     let pages = vec![(1, b"other".to_vec()), (7, b"seven".to_vec())];
@@ -115,7 +116,7 @@ fn a_fold_replaces_deltas_and_keeps_history<S: Subject>(subject: S) {
     assert!(deltas(subject.engine(), LOG, 0).is_empty());
     let kept: Vec<u64> = history(subject.engine(), LOG, 0).iter().map(|(seq, _)| *seq).collect();
     assert_eq!(kept, [1, 2, 8]);
-    subject.engine().commit(&fold(LOG, 8, &[(1, b"again")], &[])).unwrap();
+    subject.engine().commit(&fold(LOG, 8, 8, &[(1, b"again")], &[])).unwrap();
     subject.engine().commit(&appends(vec![append(LOG, 8, 9, b"d")])).unwrap();
     assert_eq!(head(subject.engine(), LOG), Some((9, 8)));
 }
@@ -123,18 +124,56 @@ fn a_fold_replaces_deltas_and_keeps_history<S: Subject>(subject: S) {
 fn a_fold_that_comes_too_late_is_behind(subject: &impl Subject) {
     let engine = subject.engine();
     engine.commit(&appends(vec![append(LOG, 0, 4, b"a"), append(LOG, 4, 5, b"b")])).unwrap();
-    engine.commit(&fold(LOG, 5, &[(1, b"new")], &[])).unwrap();
-    let late = engine.commit(&fold(LOG, 4, &[(1, b"old")], &[]));
+    engine.commit(&fold(LOG, 0, 5, &[(1, b"new")], &[])).unwrap();
+    let late = engine.commit(&fold(LOG, 5, 4, &[(1, b"old")], &[]));
     assert!(matches!(late, Err(EngineError::Behind)));
-    let ahead = engine.commit(&fold(LOG, 6, &[(1, b"ahead")], &[]));
+    let ahead = engine.commit(&fold(LOG, 5, 6, &[(1, b"ahead")], &[]));
     assert!(matches!(ahead, Err(EngineError::Damaged(_))));
     assert_eq!(load(engine, LOG), Some(((5, 5), vec![(1, b"new".to_vec())], vec![])));
 }
 
+fn a_fold_on_another_base_is_behind(subject: &impl Subject) {
+    let engine = subject.engine();
+    engine.commit(&appends(vec![append(LOG, 0, 4, b"a"), append(LOG, 4, 5, b"b")])).unwrap();
+    engine.commit(&fold(LOG, 0, 4, &[(1, b"one"), (2, b"two")], &[])).unwrap();
+    let unaware = engine.commit(&fold(LOG, 0, 5, &[(1, b"other")], &[]));
+    assert!(matches!(unaware, Err(EngineError::Behind)));
+    // All pages: those that are there go, whatever they are.
+    let mut whole = fold(LOG, 0, 5, &[(2, b"all")], &[]);
+    whole.folds[0].base = None;
+    engine.commit(&whole).unwrap();
+    assert_eq!(load(engine, LOG), Some(((5, 5), vec![(2, b"all".to_vec())], vec![])));
+}
+
+fn news_lead_on_from_where_one_stands<S: Subject>(subject: S) {
+    let engine = subject.engine();
+    assert_eq!(news(engine, LOG, 0).news, News::None);
+    assert_eq!(news(engine, LOG, 3).news, News::Dropped);
+    let three = vec![append(LOG, 0, 4, b"a"), append(LOG, 4, 5, b"b"), append(LOG, 5, 9, b"c")];
+    engine.commit(&appends(three)).unwrap();
+    let subject = subject.reopen();
+    let engine = subject.engine();
+    let delta = |seq, octets: &[u8]| (seq, octets.to_vec());
+    let standing = news(engine, LOG, 4);
+    assert_eq!(standing.news, News::Deltas(vec![delta(5, b"b"), delta(9, b"c")]));
+    assert_eq!((standing.log, standing.head.seq, standing.head.folded), (LOG, 9, 0));
+    assert_eq!(news(engine, LOG, 9).news, News::None);
+    engine.commit(&fold(LOG, 0, 5, &[(1, b"page")], &[])).unwrap();
+    assert_eq!(news(engine, LOG, 5).news, News::Deltas(vec![delta(9, b"c")]));
+    let whole = News::Whole { pages: vec![delta(1, b"page")], deltas: vec![delta(9, b"c")] };
+    assert_eq!(news(engine, LOG, 4).news, whole);
+    // One who holds what never was reads everything again.
+    assert_eq!(news(engine, LOG, 10).news, whole);
+    engine.commit(&Commit { dropped: vec![LOG], ..Commit::default() }).unwrap();
+    assert_eq!(news(engine, LOG, 9).news, News::Dropped);
+}
+
 fn a_fold_of_a_dropped_log_is_passed_over(subject: &impl Subject) {
     let engine = subject.engine();
-    let commit =
-        Commit { appends: vec![append(OTHER, 0, 1, b"x")], ..fold(LOG, 5, &[(1, b"gone")], &[]) };
+    let commit = Commit {
+        appends: vec![append(OTHER, 0, 1, b"x")],
+        ..fold(LOG, 0, 5, &[(1, b"gone")], &[])
+    };
     engine.commit(&commit).unwrap();
     assert_eq!((load(engine, LOG), head(engine, OTHER)), (None, Some((1, 0))));
     engine.commit(&appends(vec![append(LOG, 0, 1, b"a")])).unwrap();
@@ -146,7 +185,7 @@ fn a_dropped_log_leaves_nothing<S: Subject>(subject: S) {
     for log in [LOG, OTHER] {
         let first = Append { history: Some(vec![1]), ..append(log, 0, 1, b"a") };
         engine.commit(&appends(vec![first, append(log, 1, 2, b"b")])).unwrap();
-        engine.commit(&fold(log, 1, &[(1, b"page")], &[])).unwrap();
+        engine.commit(&fold(log, 0, 1, &[(1, b"page")], &[])).unwrap();
     }
     // What the same commit appended goes, too.
     let drop = Commit { dropped: vec![LOG], ..appends(vec![append(LOG, 2, 3, b"c")]) };
@@ -169,7 +208,9 @@ fn history_streams_in_order_from_anywhere(subject: &impl Subject) {
             Append { history: Some(entry(seq)), ..append(LOG, seq.saturating_sub(3), seq, b"d") }
         });
         engine.commit(&appends(all.collect())).unwrap();
-        engine.commit(&fold(LOG, (batch * 500 + 500) * 3, &[(1, b"page")], &[])).unwrap();
+        engine
+            .commit(&fold(LOG, batch * 1500, (batch * 500 + 500) * 3, &[(1, b"page")], &[]))
+            .unwrap();
     }
     for after in [0, 1, 3, 4500, 7497, 7500, u64::MAX] {
         let expected = (1..=2500).map(|number| number * 3).filter(|seq| *seq > after);
@@ -210,7 +251,7 @@ fn forgetting_takes_the_oldest_and_notes_how_far<S: Subject>(subject: S) {
     assert_eq!(kept(engine, LOG, 0), (5, vec![9, u64::MAX >> 1]));
     assert_eq!(kept(engine, LOG, 9), (5, vec![u64::MAX >> 1]));
     // A fold and a restart change nothing about it.
-    engine.commit(&fold(LOG, 9, &[(1, b"page")], &[])).unwrap();
+    engine.commit(&fold(LOG, 0, 9, &[(1, b"page")], &[])).unwrap();
     let subject = subject.reopen();
     let engine = subject.engine();
     assert_eq!(kept(engine, LOG, 5), (5, vec![9, u64::MAX >> 1]));
@@ -286,7 +327,7 @@ fn a_visitor_ends_the_reading(subject: &impl Subject) {
     let all = (1..10).map(|seq| append(LOG, seq - 1, seq, b"d")).collect();
     engine.commit(&appends(all)).unwrap();
     let mut seen = 0;
-    let ended = engine.deltas(LOG, 0, &mut |seq, _| {
+    let ended = engine.load(LOG, &mut |_, _| Ok(()), &mut |seq, _| {
         seen = seq;
         if seq == 4 { Err(EngineError::Full("enough".into())) } else { Ok(()) }
     });
@@ -313,7 +354,7 @@ fn big_deltas_and_pages_come_back<S: Subject>(subject: S) {
     subject.engine().commit(&appends(vec![first])).unwrap();
     let subject = subject.reopen();
     assert!(load(subject.engine(), LOG) == Some(((1, 0), vec![], vec![(1, big.clone())])));
-    subject.engine().commit(&fold(LOG, 1, &[(u64::from(u32::MAX) << 31, &big)], &[])).unwrap();
+    subject.engine().commit(&fold(LOG, 0, 1, &[(u64::from(u32::MAX) << 31, &big)], &[])).unwrap();
     let page = vec![(u64::from(u32::MAX) << 31, big.clone())];
     assert!(load(subject.engine(), LOG) == Some(((1, 1), page, vec![])));
     assert!(history(subject.engine(), LOG, 0) == [(1, big)]);
@@ -341,6 +382,7 @@ fn readers_see_whole_commits_only(subject: &impl Subject) {
                 }
             });
         }
+        let mut folded = 0;
         for round in 1..100_u64 {
             let last = round * 2;
             let pair =
@@ -348,7 +390,8 @@ fn readers_see_whole_commits_only(subject: &impl Subject) {
             engine.commit(&appends(pair)).unwrap();
             if round % 10 == 0 {
                 let page = last.to_be_bytes();
-                engine.commit(&fold(LOG, last, &[(1, &page), (2, &page)], &[])).unwrap();
+                engine.commit(&fold(LOG, folded, last, &[(1, &page), (2, &page)], &[])).unwrap();
+                folded = last;
             }
         }
         done.store(true, Ordering::Release);

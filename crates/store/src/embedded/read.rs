@@ -103,15 +103,6 @@ pub(super) fn load_in(
 const DELTAS: &str = "SELECT seq, octets FROM delta WHERE account = ?1 AND number = ?2
                       AND seq > ?3 ORDER BY seq";
 
-pub(super) fn deltas(
-    connection: &mut Connection,
-    log: LogId,
-    after: u64,
-    each: Visit<'_>,
-) -> Result<(), EngineError> {
-    visit(connection, DELTAS, log, after, each)
-}
-
 /// One statement is one transaction.
 fn visit(
     connection: &Connection,

@@ -91,7 +91,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, commit: &Commit) -> Result<()
 fn append(transaction: &Transaction<'_>, append: &Append, now: i64) -> Result<(), Refusal> {
     let LogId { account: AccountId(account), number } = append.log;
     let head = head(transaction, append.log)?;
-    rules::check_append(head.unwrap_or(LogHead { seq: 0, folded: 0 }), append)?;
+    rules::check_append(head.unwrap_or_default(), append)?;
     if head.is_none() {
         let mut insert = transaction.prepare_cached("INSERT INTO log VALUES(?1, ?2, 0, 0)")?;
         insert.execute(params![account, number])?;
@@ -109,13 +109,17 @@ fn append(transaction: &Transaction<'_>, append: &Append, now: i64) -> Result<()
 fn fold(transaction: &Transaction<'_>, fold: &Fold) -> Result<(), Refusal> {
     let LogId { account: AccountId(account), number } = fold.log;
     let head = head(transaction, fold.log)?;
-    if !rules::check_fold(head.unwrap_or(LogHead { seq: 0, folded: 0 }), fold)? {
+    if !rules::check_fold(head.unwrap_or_default(), fold)? {
         return Ok(());
     }
     let mut delete = transaction
         .prepare_cached("DELETE FROM page WHERE account = ?1 AND number = ?2 AND key = ?3")?;
     for key in &fold.removed {
         delete.execute(params![account, number, key])?;
+    }
+    if fold.base.is_none() {
+        let all = "DELETE FROM page WHERE account = ?1 AND number = ?2";
+        transaction.prepare_cached(all)?.execute(params![account, number])?;
     }
     let mut insert =
         transaction.prepare_cached("INSERT OR REPLACE INTO page VALUES(?1, ?2, ?3, ?4)")?;
@@ -231,7 +235,7 @@ pub(super) fn head(connection: &Connection, log: LogId) -> rusqlite::Result<Opti
     )?;
     let head = select.query_row(params![log.account.0, log.number], |row| {
         let (folded, last): (u64, Option<u64>) = (row.get(0)?, row.get(1)?);
-        Ok(LogHead { seq: last.unwrap_or(folded), folded })
+        Ok(LogHead { seq: last.unwrap_or(folded), folded, doubtful: false })
     });
     head.optional()
 }
