@@ -10,17 +10,22 @@
 //! - Nothing is published or answered before the commit is durable [H1]; nothing is answered NO whose
 //!   outcome is unknown.
 //! - Folds ride along; they change no state.
+//! - Several committers may work at once, each on logs that no other has in hand; what waits for the same log stays in
+//!   its order. Where others write too, a batch begins by learning what they wrote.
 
 mod work;
 
 pub(crate) use work::RENAMED;
 
+use crate::account::AccountChange;
 use crate::change::{Change, Error, Outcome};
-use crate::engine::{AccountId, AccountRow, Commit, Engine, EngineError, Fold};
+use crate::engine::{
+    AccountId, AccountRow, Commit, Engine, EngineError, Fold, Held, LogId, MailboxId, Standing,
+};
 use crate::mailbox::MailboxState;
 use crate::open::{OpenAccount, OpenMailbox};
 use futures_channel::oneshot;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use work::Work;
 
@@ -37,8 +42,27 @@ pub(crate) enum Task {
     UpdateAccount { name: String, record: Vec<u8> },
     /// The end of an account whose mailboxes are all open here.
     DeleteAccount { name: String, id: AccountId },
-    /// Pages that replace deltas.
-    Fold { fold: Fold, state: Option<Arc<MailboxState>> },
+    /// A new UIDVALIDITY for a mailbox that is doubtful.
+    Renew { mailbox: MailboxId },
+    /// Pages that replace a mailbox's deltas; they hold `state`.
+    Fold { fold: Fold, state: Arc<MailboxState> },
+    /// A page that replaces an account's deltas.
+    FoldAccount,
+}
+
+impl Task {
+    /// Whether it may write to [`AccountId::SHARED`], which others only read.
+    fn writes_directory(&self) -> bool {
+        match self {
+            Self::Change { change: Change::Account { account, change }, .. } => {
+                let gives =
+                    matches!(change, AccountChange::SetAcl { .. } | AccountChange::Delete { .. });
+                gives || *account == AccountId::SHARED
+            }
+            Self::DeleteAccount { .. } | Self::FoldAccount => true,
+            _ => false,
+        }
+    }
 }
 
 /// A task with everything it needs in memory, and where the answer goes.
@@ -50,8 +74,20 @@ pub(crate) struct Job {
     pub(crate) reply: oneshot::Sender<Result<Outcome, Error>>,
 }
 
+impl Job {
+    /// The logs that it may write to; of the others that it has it only reads.
+    fn logs(&self) -> impl Iterator<Item = LogId> {
+        let directory = self.task.writes_directory();
+        let accounts = self.accounts.iter().map(|open| open.id());
+        let accounts = accounts.filter(move |id| directory || *id != AccountId::SHARED);
+        self.mailboxes.iter().map(|open| LogId::from(open.id)).chain(accounts.map(LogId::from))
+    }
+}
+
 struct Queue {
     waiting: VecDeque<Job>,
+    /// The logs that committers have in hand; kept only where there are several of them.
+    busy: HashSet<LogId>,
     closing: bool,
     broken: Option<String>,
 }
@@ -63,12 +99,15 @@ const JOBS_MAX: usize = 1024;
 pub(crate) struct Batcher {
     queue: Mutex<Queue>,
     wake: Condvar,
+    lanes: usize,
 }
 
 impl Batcher {
-    pub(crate) fn new() -> Self {
-        let queue = Queue { waiting: VecDeque::new(), closing: false, broken: None };
-        Self { queue: Mutex::new(queue), wake: Condvar::new() }
+    /// For so many committers.
+    pub(crate) fn new(lanes: usize) -> Self {
+        let (waiting, busy) = (VecDeque::new(), HashSet::new());
+        let queue = Queue { waiting, busy, closing: false, broken: None };
+        Self { queue: Mutex::new(queue), wake: Condvar::new(), lanes }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -98,34 +137,43 @@ impl Batcher {
         self.wake.notify_all();
     }
 
-    /// Waits for work; false when there is none and there will be none.
-    pub(crate) fn wait(&self) -> bool {
+    /// The next jobs; waits for some, and answers `None` when there are none and there will be none.
+    pub(crate) fn wait(&self) -> Option<Taken> {
         let mut queue = self.lock();
-        while queue.waiting.is_empty() {
-            if queue.closing {
-                return false;
+        loop {
+            let jobs = queue.take(self.lanes);
+            if !jobs.is_empty() {
+                return Some(Taken { jobs });
+            }
+            if queue.closing && queue.waiting.is_empty() {
+                return None;
             }
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        true
     }
 
-    /// Applies what waits; `None` when nothing does.
-    pub(crate) fn poll(&self, engine: &dyn Engine, now: i64) -> Option<Batch> {
-        let jobs: Vec<Job> = {
+    /// The next jobs, if there are any now.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        let jobs = self.lock().take(self.lanes);
+        (!jobs.is_empty()).then_some(Taken { jobs })
+    }
+
+    /// These logs are in hand no more.
+    pub(crate) fn give_back(&self, logs: &[LogId]) {
+        if self.lanes > 1 {
             let mut queue = self.lock();
-            let count = queue.waiting.len().min(JOBS_MAX);
-            queue.waiting.drain(..count).collect()
-        };
-        if jobs.is_empty() {
-            return None;
+            queue.busy.retain(|log| !logs.contains(log));
+            drop(queue);
+            self.wake.notify_all();
         }
-        let mut work = Work::new(now);
-        for job in jobs {
-            work.apply(job, engine);
+    }
+
+    /// What to answer for an engine's error, and whether to go on at all.
+    pub(crate) fn heed(&self, error: EngineError) -> Error {
+        if let EngineError::Broken(why) = &error {
+            self.refuse_from_now_on(why);
         }
-        work.finish();
-        Some(Batch { work })
+        error.into()
     }
 
     /// Takes no more jobs because the outcome of a write is unknown [H1].
@@ -135,6 +183,82 @@ impl Batcher {
         for job in queue.waiting.drain(..) {
             let error = Error::Unavailable(format!("writing stopped after a failure: {why}"));
             drop(job.reply.send(Err(error)));
+        }
+    }
+}
+
+impl Queue {
+    /// The first jobs whose logs nobody has in hand. One that must be left keeps those behind it for the same logs.
+    fn take(&mut self, lanes: usize) -> Vec<Job> {
+        if lanes == 1 {
+            let count = self.waiting.len().min(JOBS_MAX);
+            return self.waiting.drain(..count).collect();
+        }
+        let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+        let mut passed: HashSet<LogId> = HashSet::new();
+        for job in self.waiting.drain(..) {
+            let free = |log: LogId| !self.busy.contains(&log) && !passed.contains(&log);
+            if taken.len() < JOBS_MAX && job.logs().all(free) {
+                taken.push(job);
+            } else {
+                passed.extend(job.logs());
+                left.push_back(job);
+            }
+        }
+        self.waiting = left;
+        self.busy.extend(taken.iter().flat_map(Job::logs));
+        taken
+    }
+}
+
+/// Jobs that are in a committer's hands.
+pub(crate) struct Taken {
+    jobs: Vec<Job>,
+}
+
+impl Taken {
+    /// The logs to give back.
+    pub(crate) fn logs(&self) -> Vec<LogId> {
+        self.jobs.iter().flat_map(Job::logs).collect()
+    }
+
+    /// Where the logs that will be written stand in memory, and those that are only read.
+    pub(crate) fn held(&self) -> (Vec<Held>, Vec<Held>) {
+        let written: HashSet<LogId> = self.jobs.iter().flat_map(Job::logs).collect();
+        let mut seen = HashSet::new();
+        let mut all = Vec::new();
+        for job in &self.jobs {
+            let mailboxes = job.mailboxes.iter().map(|open| open.held());
+            let accounts = job.accounts.iter().map(|open| open.held());
+            all.extend(mailboxes.chain(accounts).filter(|held| seen.insert(held.log)));
+        }
+        all.into_iter().partition(|held| written.contains(&held.log))
+    }
+
+    /// Applies the jobs to the states that these standings lead to.
+    pub(crate) fn apply(
+        self,
+        standings: &[Standing],
+        engine: &dyn Engine,
+        now: i64,
+    ) -> Result<Batch, EngineError> {
+        let mut work = Work::new(now);
+        if let Err(error) = work.learn(standings, &self.jobs) {
+            let answer = Error::from(EngineError::Damaged(error.to_string()));
+            self.fail(&answer);
+            return Err(error);
+        }
+        for job in self.jobs {
+            work.apply(job, engine);
+        }
+        work.finish();
+        Ok(Batch { work })
+    }
+
+    /// Answers the failure to all.
+    pub(crate) fn fail(self, error: &Error) {
+        for job in self.jobs {
+            drop(job.reply.send(Err(error.clone())));
         }
     }
 }
@@ -164,10 +288,7 @@ impl Batch {
         match result {
             Ok(()) => self.work.publish(),
             Err(error) => {
-                if let EngineError::Broken(why) = &error {
-                    batcher.refuse_from_now_on(why);
-                }
-                self.work.fail(&Error::from(error));
+                self.work.fail(&batcher.heed(error));
                 Vec::new()
             }
         }

@@ -24,6 +24,7 @@ pub mod embedded;
 pub mod engine;
 pub mod flags;
 mod history;
+mod learn;
 pub mod mailbox;
 pub mod memory;
 pub mod message;

@@ -88,6 +88,18 @@ impl Memory {
         Self { is_shared: true, ..Self::default() }
     }
 
+    /// From now on hints are lost, or not.
+    pub fn lose_hints(&self, lost: bool) {
+        self.listeners.lose(lost);
+    }
+
+    /// Makes every mailbox doubtful, as after a failover that may have lost commits.
+    pub fn doubt(&self) {
+        let mut inner = self.lock();
+        let mailboxes = inner.state.logs.iter_mut().filter(|(log, _)| log.number != 0);
+        mailboxes.for_each(|(_, log)| Arc::make_mut(log).head.doubtful = true);
+    }
+
     /// Makes the next commit fail.
     pub fn fail_next_commit(&self, fault: Fault) {
         self.lock().fault = Some(fault);
@@ -334,6 +346,11 @@ impl State {
         for fold in &commit.folds {
             if let Some(log) = self.logs.get_mut(&fold.log) {
                 Arc::make_mut(log).fold(fold);
+            }
+        }
+        for log in &commit.renewed {
+            if let Some(log) = self.logs.get_mut(log) {
+                Arc::make_mut(log).head.doubtful = false;
             }
         }
         for row in &commit.bodies {

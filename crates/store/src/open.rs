@@ -8,7 +8,7 @@ use crate::account::{AccountDelta, AccountState};
 use crate::acl::Acl;
 use crate::codec::{Reader, Writer};
 use crate::delta::{Delta, keyword, read_message, uid_validity, version, write_message};
-use crate::engine::{AccountId, Engine, EngineError, Fold, LogHead, LogId, MailboxId, Visit};
+use crate::engine::{AccountId, Engine, EngineError, Fold, Held, LogHead, LogId, MailboxId, Visit};
 use crate::mailbox::MailboxState;
 use crate::message::Message;
 use crate::private::Private;
@@ -26,9 +26,9 @@ use std::task::{Context, Poll};
 
 /// A published state and those who wait for the next.
 pub(crate) struct Published<T> {
-    current: RwLock<Arc<T>>,
+    pub(crate) current: RwLock<Arc<T>>,
     gone: AtomicBool,
-    event: Event,
+    pub(crate) event: Event,
 }
 
 impl<T> Published<T> {
@@ -44,6 +44,11 @@ impl<T> Published<T> {
     pub(crate) fn publish(&self, state: Arc<T>) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.event.notify(usize::MAX);
+    }
+
+    /// Whether somebody waits for the next state.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.event.total_listeners() > 0
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -100,8 +105,11 @@ impl fmt::Debug for Changed {
 
 /// What the last fold contains.
 pub(crate) struct Folded {
-    /// Which fold that is; `None` once another writer has folded, so that the next one here must be of all pages.
-    pub(crate) base: Option<u64>,
+    /// Which fold that is.
+    pub(crate) at: u64,
+    /// Whether its pages are those of `tree` and `private`. Not so once another writer has folded: the next fold
+    /// here would be of all pages.
+    pub(crate) is_base: bool,
     pub(crate) tree: Tree,
     pub(crate) private: Option<Arc<Private>>,
     /// Octets of deltas since.
@@ -115,6 +123,8 @@ pub(crate) struct OpenMailbox {
     /// UIDs up to here are no longer `\Recent`; written down with the next delta.
     pub(crate) recent: AtomicU32,
     pub(crate) folded: Mutex<Folded>,
+    /// Nobody may see it before it has a new UIDVALIDITY, see [`LogHead::doubtful`].
+    pub(crate) doubtful: AtomicBool,
     /// The newest views of users who have the mailbox open, where `\Seen` is private.
     views: Mutex<HashMap<AccountId, Weak<MailboxState>>>,
 }
@@ -289,17 +299,23 @@ impl OpenMailbox {
             },
         )?;
         let Some(head) = head else { return Ok(None) };
-        let base = Some(head.folded);
+        let (at, is_base) = (head.folded, true);
         state.tree = Tree::from_leaves(leaves);
         let (tree, private) = (state.tree.clone(), state.private.clone());
         let state = deltas.iter().try_fold(state, |state, delta| state.advance(delta))?;
         Ok(Some(Self {
             id,
             recent: AtomicU32::new(state.recent),
+            doubtful: AtomicBool::new(head.doubtful),
             published: Published::new(state),
-            folded: Mutex::new(Folded { base, tree, private, pending, running: false }),
+            folded: Mutex::new(Folded { at, is_base, tree, private, pending, running: false }),
             views: Mutex::default(),
         }))
+    }
+
+    /// How far it has come in memory.
+    pub(crate) fn held(&self) -> Held {
+        Held { log: self.id.into(), seq: self.published.state().highest.value() }
     }
 
     /// What a user sees of a state: made from the nearest earlier view that there is.
@@ -329,11 +345,11 @@ impl OpenMailbox {
     pub(crate) fn fold(&self, state: &MailboxState) -> Fold {
         let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
         let no_leaves = Tree::default();
-        let tree = if folded.base.is_some() { &folded.tree } else { &no_leaves };
+        let tree = if folded.is_base { &folded.tree } else { &no_leaves };
         let (changed, removed) = state.tree.leaves_changed_since(tree);
         let nothing = Private::default();
         let private = state.private.as_deref().unwrap_or(&nothing);
-        let before = folded.private.as_deref().filter(|_| folded.base.is_some());
+        let before = folded.private.as_deref().filter(|_| folded.is_base);
         let before = before.unwrap_or(&nothing);
         let (own_pages, own_removed) = private.pages_changed_since(before);
         let header = (HEADER, write_header(state, self.recent.load(Ordering::Acquire)));
@@ -346,7 +362,7 @@ impl OpenMailbox {
         });
         let pages = std::iter::once(header).chain(leaves).chain(own_pages).collect();
         let removed = removed.into_iter().map(u64::from).chain(own_removed).collect();
-        let (log, base) = (self.id.into(), folded.base);
+        let (log, base) = (self.id.into(), folded.is_base.then_some(folded.at));
         Fold { log, base, seq: state.highest.value(), pages, removed }
     }
 }
@@ -356,8 +372,18 @@ impl OpenAccount {
         self.published.state().id
     }
 
+    /// How far it has come in memory.
+    pub(crate) fn held(&self) -> Held {
+        let state = self.published.state();
+        Held { log: state.id.into(), seq: state.seq }
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_usage(&self, usage: Usage) {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
     }
 
     pub(crate) fn add_usage(&self, change: UsageChange) {

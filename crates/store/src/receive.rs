@@ -211,6 +211,28 @@ pub struct Body {
 }
 
 impl Store {
+    /// [`Store::read`] for callers that may not block: where bodies are far away, it is waited for.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn fetch(
+        &self,
+        body: &Arc<Body>,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        if !self.engine().is_shared() {
+            return self.read(body, range, into);
+        }
+        let (store, body) = (self.clone(), Arc::clone(body));
+        let read = move || {
+            let mut octets = Vec::new();
+            store.read(&body, range, &mut octets).map(|()| octets)
+        };
+        into.append(&mut self.blocking(read).await?);
+        Ok(())
+    }
+
     /// Appends the octets of `range`, cut to the body's length, to `into`. The blocks that hold them are read
     /// whole and checked [H8]. Blocks for as long as the disk takes.
     ///

@@ -40,6 +40,10 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
         lock(&self.open).get(&key).and_then(Weak::upgrade)
     }
 
+    fn all(&self) -> Vec<Arc<V>> {
+        lock(&self.open).values().filter_map(Weak::upgrade).collect()
+    }
+
     /// The one in memory, or what `read` brings.
     fn find_or_read(
         &self,
@@ -89,6 +93,16 @@ impl Registry {
 
     pub(crate) fn account(&self, id: AccountId) -> Option<Arc<OpenAccount>> {
         self.accounts.find(id)
+    }
+
+    /// All mailboxes in memory.
+    pub(crate) fn mailboxes(&self) -> Vec<Arc<OpenMailbox>> {
+        self.mailboxes.all()
+    }
+
+    /// All accounts in memory.
+    pub(crate) fn accounts(&self) -> Vec<Arc<OpenAccount>> {
+        self.accounts.all()
     }
 
     /// The mailbox, read if it must be. Blocks.

@@ -7,15 +7,19 @@
 //! - No runtime, no network: blocking work goes to the [`Executor`] that the host gives.
 //! - Readers take a snapshot and hold nothing [H7].
 
+mod follow;
 mod submit;
 
-use crate::batch::{Batcher, Job, Task};
+use crate::batch::{Batch, Batcher, Job, Taken, Task};
 use crate::change::{Error, Outcome};
-use crate::engine::{AccountId, AccountRow, BodyId, BodyRef, BodyStore, Engine, Fold, MailboxId};
-use crate::mailbox::MailboxState;
+use crate::engine::{
+    AccountId, AccountRow, Begun, BodyId, BodyRef, BodyStore, Commit, Engine, EngineError,
+    MailboxId,
+};
 use crate::open::{Account, Mailbox, OpenAccount, OpenMailbox};
 use crate::receive::{Body, Receiver};
 use crate::registry::Registry;
+use follow::Asking;
 use futures_channel::oneshot;
 use std::fmt;
 use std::future::Future;
@@ -70,6 +74,9 @@ pub struct Options {
     /// Octets of deltas after which a mailbox is folded into pages; one more for each message, so that the
     /// work of a fold stays in proportion to the changes that it follows.
     pub fold_bytes: usize,
+    /// How many committers run at once: one where the engine has one writer, as many as it has connections to write
+    /// where it has several. Two never have the same mailbox in hand.
+    pub lanes: usize,
     /// Called after each batch.
     pub on_batch: Option<Arc<dyn Fn(BatchReport) + Send + Sync>>,
 }
@@ -81,6 +88,7 @@ impl Default for Options {
             mailboxes_max: 100_000,
             mailboxes_kept_max: 1024,
             fold_bytes: 256 * 1024,
+            lanes: 1,
             on_batch: None,
         }
     }
@@ -102,6 +110,7 @@ struct Inner {
     registry: Registry,
     /// The account of [`AccountId::SHARED`], once it was needed.
     directory: OnceLock<Arc<OpenAccount>>,
+    asking: Asking,
 }
 
 /// A handle on the store; clones are the same store.
@@ -116,7 +125,8 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The one writer. A thread runs it; tests and simulation step it.
+/// The writer. A thread runs it, or one for each of [`Options::lanes`]; tests and simulation step it.
+#[derive(Clone)]
 pub struct Committer {
     store: Store,
 }
@@ -131,29 +141,66 @@ impl Committer {
     /// Commits until [`Store::shutdown`] and the queue is empty. Blocks.
     pub fn run(self) {
         let _refuse = RefuseOnPanic(&self.store.inner.batcher);
-        while self.store.inner.batcher.wait() {
-            self.step();
+        while let Some(taken) = self.store.inner.batcher.wait() {
+            self.commit(taken);
         }
     }
 
     /// Makes one batch of what waits; false when nothing waited.
     pub fn step(&self) -> bool {
+        let taken = self.store.inner.batcher.take();
+        taken.map(|taken| self.commit(taken)).is_some()
+    }
+
+    fn commit(&self, taken: Taken) {
         let inner = &self.store.inner;
-        let Some(batch) = inner.batcher.poll(inner.engine.as_ref(), inner.clock.now()) else {
-            return false;
+        let logs = taken.logs();
+        let touched = if inner.engine.is_shared() {
+            self.commit_among_others(taken)
+        } else {
+            let applied = taken.apply(&[], inner.engine.as_ref(), inner.clock.now());
+            applied.map(|batch| self.end(batch, |commit| inner.engine.commit(commit)))
         };
-        let changes = batch.len();
-        let started = Instant::now();
-        let result = inner.engine.commit(batch.commit());
+        inner.batcher.give_back(&logs);
+        for open in touched.unwrap_or_default() {
+            self.store.fold_if_due(open);
+        }
+    }
+
+    /// Takes the logs first, and learns what others wrote to them.
+    fn commit_among_others(&self, taken: Taken) -> Result<Vec<Arc<OpenMailbox>>, EngineError> {
+        let inner = &self.store.inner;
+        let (written, read) = taken.held();
+        let begun = match inner.engine.begin(&written, &read) {
+            Ok(begun) => begun,
+            Err(error) => {
+                taken.fail(&inner.batcher.heed(error));
+                return Ok(Vec::new());
+            }
+        };
+        let Some(Begun { standings, transaction }) = begun else {
+            let batch = taken.apply(&[], inner.engine.as_ref(), inner.clock.now())?;
+            return Ok(self.end(batch, |commit| inner.engine.commit(commit)));
+        };
+        let batch = taken.apply(&standings, inner.engine.as_ref(), inner.clock.now())?;
+        Ok(self.end(batch, |commit| transaction.commit(commit)))
+    }
+
+    /// Makes the batch durable, publishes and answers.
+    fn end(
+        &self,
+        batch: Batch,
+        commit: impl FnOnce(&Commit) -> Result<(), EngineError>,
+    ) -> Vec<Arc<OpenMailbox>> {
+        let inner = &self.store.inner;
+        let (changes, started) = (batch.len(), Instant::now());
+        let result = commit(batch.commit());
         let report = BatchReport { changes, took: started.elapsed() };
         let touched = batch.complete(result, &inner.batcher);
         if let Some(tell) = &inner.options.on_batch {
             tell(report);
         }
-        for open in touched {
-            self.store.fold_if_due(open);
-        }
-        true
+        touched
     }
 }
 
@@ -200,11 +247,22 @@ impl Store {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> (Self, Committer) {
-        let (batcher, registry) = (Batcher::new(), Registry::new(options.mailboxes_kept_max));
-        let directory = OnceLock::new();
-        let inner =
-            Inner { engine, bodies, executor, clock, options, batcher, registry, directory };
+        let (batcher, registry) =
+            (Batcher::new(options.lanes), Registry::new(options.mailboxes_kept_max));
+        let (directory, asking) = (OnceLock::new(), Asking::default());
+        let inner = Inner {
+            engine,
+            bodies,
+            executor,
+            clock,
+            options,
+            batcher,
+            registry,
+            directory,
+            asking,
+        };
         let store = Self { inner: Arc::new(inner) };
+        store.listen();
         (store.clone(), Committer { store })
     }
 
@@ -269,12 +327,13 @@ impl Store {
         receive.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
-    /// The account, read into memory if it is not there.
+    /// The account, read into memory if it is not there, and as it is now if others may have written to it.
     ///
     /// # Errors
     /// [`Error::NonExistent`], [`Error::Damaged`] or [`Error::Unavailable`].
     pub async fn account(&self, id: AccountId) -> Result<Account, Error> {
         if let Some(open) = self.inner.registry.account(id) {
+            self.refresh(&[], &[&open]).await?;
             return Ok(Account(open));
         }
         let store = self.clone();
@@ -282,7 +341,8 @@ impl Store {
         self.blocking(load).await.map(Account)
     }
 
-    /// The mailbox as it is for nobody in particular, read into memory if it is not there.
+    /// The mailbox as it is for nobody in particular, read into memory if it is not there, and as it is now if others
+    /// may have written to it.
     ///
     /// # Errors
     /// [`Error::NonExistent`], [`Error::Damaged`] or [`Error::Unavailable`].
@@ -299,13 +359,34 @@ impl Store {
     }
 
     async fn open_mailbox(&self, id: MailboxId) -> Result<Arc<OpenMailbox>, Error> {
-        if let Some(open) = self.inner.registry.mailbox(id) {
-            return Ok(open);
+        let open = match self.inner.registry.mailbox(id) {
+            Some(open) => {
+                self.refresh(&[&open], &[]).await?;
+                open
+            }
+            None => {
+                let store = self.clone();
+                self.blocking(move || store.load_mailbox(id)).await?
+            }
+        };
+        if open.doubtful.load(Ordering::Acquire) {
+            self.renew(Arc::clone(&open)).await?;
         }
-        let store = self.clone();
+        Ok(open)
+    }
+
+    /// Blocks when it is not in memory.
+    fn load_mailbox(&self, id: MailboxId) -> Result<Arc<OpenMailbox>, Error> {
         let keywords_max = self.inner.options.keywords_max;
-        let load = move || store.inner.registry.load_mailbox(store.engine(), id, keywords_max);
-        self.blocking(load).await
+        self.inner.registry.load_mailbox(self.engine(), id, keywords_max)
+    }
+
+    /// Gives a doubtful mailbox its new UIDVALIDITY.
+    async fn renew(&self, open: Arc<OpenMailbox>) -> Result<(), Error> {
+        let account = self.account(open.id.account).await?;
+        let task = Task::Renew { mailbox: open.id };
+        let job = |reply| Job { task, mailboxes: vec![open], accounts: vec![account.0], reply };
+        self.task(job).await.map(drop)
     }
 
     /// The account of [`AccountId::SHARED`]: groups, grants and the mailboxes below `Shared/`. It stays in memory.
@@ -344,9 +425,8 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`] when it is not there, [`Error::Unavailable`].
     pub async fn body(&self, id: BodyId) -> Result<Arc<Body>, Error> {
-        let row = self.engine().bodies(&[id])?.pop();
-        let row = row.ok_or_else(|| Error::Damaged(format!("body {} is not there", id.0)))?;
-        Ok(Arc::new(Body::decode(row)?))
+        let body = self.bodies(&[id]).await?.pop();
+        body.ok_or_else(|| Error::Damaged(format!("body {} is not there", id.0)))
     }
 
     /// Several messages' whereabouts and structures, in the order asked.
@@ -354,7 +434,12 @@ impl Store {
     /// # Errors
     /// As [`Store::body`].
     pub async fn bodies(&self, ids: &[BodyId]) -> Result<Vec<Arc<Body>>, Error> {
-        let rows = self.engine().bodies(ids)?;
+        let rows = if self.engine().is_shared() {
+            let (store, ids) = (self.clone(), ids.to_vec());
+            self.blocking(move || Ok(store.engine().bodies(&ids)?)).await?
+        } else {
+            self.engine().bodies(ids)?
+        };
         rows.into_iter().map(|row| Ok(Arc::new(Body::decode(row)?))).collect()
     }
 
@@ -363,6 +448,8 @@ impl Store {
             let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
             let messages = usize::try_from(open.published.state().exists()).unwrap_or(usize::MAX);
             let due = self.inner.options.fold_bytes.saturating_add(messages);
+            // A fold of all pages is left to whoever folded last, as long as there is one.
+            let due = if folded.is_base { due } else { due.saturating_mul(4) };
             if folded.running || folded.pending < due {
                 return;
             }
@@ -371,8 +458,8 @@ impl Store {
         let store = self.clone();
         self.inner.executor.run(Box::new(move || {
             let state = open.published.state();
-            let fold = open.fold(&state);
-            store.submit_fold(fold, Some(state), vec![open]);
+            let task = Task::Fold { fold: open.fold(&state), state };
+            store.submit_task(task, vec![open], Vec::new());
         }));
     }
 
@@ -383,26 +470,18 @@ impl Store {
             return;
         }
         open.pending.store(0, Ordering::Release);
-        let state = open.published.state();
-        let pages = vec![(0, state.encode())];
-        let (log, removed) = (id.into(), Vec::new());
-        let fold = Fold { log, base: None, seq: state.seq, pages, removed };
-        self.submit_fold(fold, None, Vec::new());
+        self.submit_task(Task::FoldAccount, Vec::new(), vec![open]);
     }
 
-    fn submit_fold(
+    /// Queues a task whose outcome nobody waits for.
+    fn submit_task(
         &self,
-        fold: Fold,
-        state: Option<Arc<MailboxState>>,
+        task: Task,
         mailboxes: Vec<Arc<OpenMailbox>>,
+        accounts: Vec<Arc<OpenAccount>>,
     ) {
         let (reply, _) = oneshot::channel();
-        self.inner.batcher.submit(Job {
-            task: Task::Fold { fold, state },
-            mailboxes,
-            accounts: Vec::new(),
-            reply,
-        });
+        self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
     }
 
     async fn task(

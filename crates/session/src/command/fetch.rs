@@ -242,7 +242,7 @@ impl Session {
                 },
                 None => None,
             };
-            if let Err(stop) = self.send_line(*seq, message, body.as_deref(), items, sink).await {
+            if let Err(stop) = self.send_line(*seq, message, body.as_ref(), items, sink).await {
                 match stop {
                     Stop::Refused(refusal) => failure = Some(refusal),
                     Stop::Closed => return Err(Stop::Closed),

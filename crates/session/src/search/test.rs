@@ -52,13 +52,13 @@ pub(crate) async fn holds(
     let mut facts = Facts { view, message, header: None, whole: None };
     let body = store.body(message.body).await?;
     let mut octets = Vec::new();
-    store.read(&body, body.structure.header(), &mut octets)?;
+    store.fetch(&body, body.structure.header(), &mut octets).await?;
     facts.header = Some(octets);
     if let Some(known) = all(keys, &facts) {
         return Ok(known);
     }
     let mut octets = Vec::new();
-    store.read(&body, 0..body.body.len, &mut octets)?;
+    store.fetch(&body, 0..body.body.len, &mut octets).await?;
     facts.whole = Some(Whole { octets, body: OnceCell::new(), text: OnceCell::new() });
     let known = all(keys, &facts).unwrap_or(false);
     drop(facts);

@@ -68,12 +68,17 @@ impl Session {
         sink: &mut S,
     ) -> Result<Next, Closed> {
         let Command { tag, body } = command;
+        let (name, when) = describe(&body);
+        if is_sync_point(&body)
+            && let Err(error) = self.follow().await
+        {
+            return self.finish(&tag, name, since, Err(Refusal::from(error).into()), sink).await;
+        }
         if self.login.as_ref().is_some_and(|login| login.account.is_deleted()) {
             let text = "The account was deleted";
             encode::untagged(sink.buffer(), Status::Bye, Some(&Code::NonExistent), text);
             return Ok(Next::Close);
         }
-        let (name, when) = describe(&body);
         if let Err(refusal) = self.may_run(name, when) {
             return self.finish(&tag, name, since, Err(refusal.into()), sink).await;
         }
@@ -87,6 +92,13 @@ impl Session {
             body => self.carry_out(&tag, body, sink).await,
         };
         self.finish(&tag, name, since, result, sink).await
+    }
+
+    /// Brings what the session looks at up to what has been written elsewhere.
+    async fn follow(&mut self) -> Result<(), store::Error> {
+        let Some(login) = &self.login else { return Ok(()) };
+        let mailbox = self.view.as_ref().map(|view| &view.mailbox);
+        self.shared.store.follow(mailbox, &[&login.account, &login.directory]).await
     }
 
     /// The commands that end with one tagged line and change nothing about how the next line is read.
@@ -161,6 +173,28 @@ impl Session {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the command shows what is in the store, or is where a client expects to hear of news. STORE is not among them:
+/// the writer learns what is newest before it tests a condition.
+fn is_sync_point(body: &CommandBody) -> bool {
+    !matches!(
+        body,
+        CommandBody::Capability
+            | CommandBody::Logout
+            | CommandBody::Id(_)
+            | CommandBody::StartTls
+            | CommandBody::Authenticate { .. }
+            | CommandBody::Login { .. }
+            | CommandBody::Enable(_)
+            | CommandBody::Namespace
+            | CommandBody::Compress
+            | CommandBody::Notify(_)
+            | CommandBody::Close
+            | CommandBody::Unselect
+            | CommandBody::Store(_)
+            | CommandBody::SetQuota { .. }
+    )
 }
 
 /// The capability without which the command is not there.

@@ -14,7 +14,10 @@ use crate::apply::{Arrival, Hand, StoreFlags};
 use crate::change::{Appended, Change, Error, Expunged, NewMessage, Outcome, Stored, Transferred};
 use crate::delta::Delta;
 use crate::directory::Directory;
-use crate::engine::{AccountId, Append, BodyId, Commit, Engine, LogId, MailboxId};
+use crate::engine::{
+    AccountId, Append, BodyId, Commit, Engine, EngineError, Fold, LogId, MailboxId, Standing,
+};
+use crate::learn::Learnt;
 use crate::mailbox::MailboxState;
 use crate::open::{OpenAccount, OpenMailbox};
 use crate::quota::UsageChange;
@@ -48,6 +51,7 @@ pub(super) struct Work {
     accounts: HashMap<AccountId, TouchedAccount>,
     usage: BTreeMap<AccountId, (Arc<OpenAccount>, UsageChange)>,
     folded: Vec<(Arc<OpenMailbox>, Arc<MailboxState>)>,
+    renewed: Vec<Arc<OpenMailbox>>,
     bodies: Vec<NewBody>,
     pub(super) commit: Commit,
     pub(super) replies: Vec<(Reply, Outcome)>,
@@ -78,10 +82,54 @@ impl Work {
             accounts: HashMap::new(),
             usage: BTreeMap::new(),
             folded: Vec::new(),
+            renewed: Vec::new(),
             bodies: Vec::new(),
             commit: Commit { now, ..Commit::default() },
             replies: Vec::new(),
         }
+    }
+
+    /// Takes in what others wrote to the logs of these jobs.
+    pub(super) fn learn(
+        &mut self,
+        standings: &[Standing],
+        jobs: &[Job],
+    ) -> Result<(), EngineError> {
+        let standings: HashMap<LogId, &Standing> =
+            standings.iter().map(|standing| (standing.log, standing)).collect();
+        for open in jobs.iter().flat_map(|job| &job.mailboxes) {
+            let Some(standing) = standings.get(&open.id.into()) else { continue };
+            if !self.mailboxes.contains_key(&open.id) {
+                self.learn_mailbox(open, open.learn(standing)?);
+            }
+        }
+        for open in jobs.iter().flat_map(|job| &job.accounts) {
+            let Some(standing) = standings.get(&open.id().into()) else { continue };
+            if !self.accounts.contains_key(&open.id()) {
+                self.learn_account(open, open.learn(standing)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn learn_mailbox(&mut self, open: &Arc<OpenMailbox>, learnt: Learnt<MailboxState>) {
+        let (state, octets, deleted) = match learnt {
+            Learnt::Nothing => return,
+            Learnt::Newer(state, octets) => (state, octets, false),
+            Learnt::Gone => (open.published.state(), 0, true),
+        };
+        let touched = Touched { open: Arc::clone(open), state, octets, deleted };
+        self.mailboxes.insert(open.id, touched);
+    }
+
+    fn learn_account(&mut self, open: &Arc<OpenAccount>, learnt: Learnt<AccountState>) {
+        let (state, deleted) = match learnt {
+            Learnt::Nothing => return,
+            Learnt::Newer(state, _) => (state, false),
+            Learnt::Gone => (open.published.state(), true),
+        };
+        let touched = TouchedAccount { open: Arc::clone(open), state, deleted };
+        self.accounts.insert(open.id(), touched);
     }
 
     /// Does one job, or answers at once why not.
@@ -96,18 +144,37 @@ impl Work {
             Task::DeleteAccount { name, id } => {
                 self.delete_account(name, id, &mailboxes, Asker { user: None, accounts: &accounts })
             }
-            Task::Fold { fold, state } => {
-                if let (Some(state), Some(open)) = (state, mailboxes.first()) {
-                    self.folded.push((Arc::clone(open), state));
-                }
-                self.commit.folds.push(fold);
-                Ok(Outcome::Done)
+            Task::Renew { mailbox } => self.renew(mailbox, &mailboxes, &accounts),
+            Task::Fold { fold, state } => Ok(self.fold(fold, state, &mailboxes)),
+            Task::FoldAccount => {
+                accounts.first().map_or(Ok(Outcome::Done), |open| self.fold_account(open))
             }
         };
         match result {
             Ok(outcome) => self.replies.push((reply, outcome)),
             Err(error) => drop(reply.send(Err(error))),
         }
+    }
+
+    /// Takes a fold into the commit, unless another writer's has come between.
+    fn fold(
+        &mut self,
+        fold: Fold,
+        state: Arc<MailboxState>,
+        mailboxes: &[Arc<OpenMailbox>],
+    ) -> Outcome {
+        for open in mailboxes {
+            let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = fold.base.is_none_or(|base| folded.is_base && base == folded.at);
+            if fits && fold.seq >= folded.at {
+                drop(folded);
+                self.commit.folds.push(fold);
+                self.folded.push((Arc::clone(open), state));
+                break;
+            }
+            folded.running = false;
+        }
+        Outcome::Done
     }
 
     fn change(
@@ -423,7 +490,8 @@ impl Work {
         }
         for (open, state) in self.folded {
             let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
-            folded.base = Some(state.highest.value());
+            folded.at = state.highest.value();
+            folded.is_base = true;
             folded.tree = state.tree.clone();
             folded.private = state.private.clone();
             folded.pending = 0;
@@ -448,6 +516,9 @@ impl Work {
                 touched.open.pending.fetch_add(1, Ordering::AcqRel);
                 touched.open.published.publish(touched.state);
             }
+        }
+        for open in self.renewed {
+            open.doubtful.store(false, Ordering::Release);
         }
         for (open, change) in self.usage.into_values() {
             open.add_usage(change);

@@ -1,6 +1,7 @@
 //! Several writers of one [`Memory`]: which logs are held, and a commit that has begun.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Memory;
@@ -36,17 +37,27 @@ impl Locks {
 
 /// Those who want to hear what others wrote.
 #[derive(Default)]
-pub(super) struct Listeners(Mutex<Vec<Tell>>);
+pub(super) struct Listeners {
+    all: Mutex<Vec<Tell>>,
+    lose: AtomicBool,
+}
 
 impl Listeners {
     pub(super) fn add(&self, tell: Tell) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(tell);
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(tell);
+    }
+
+    pub(super) fn lose(&self, lose: bool) {
+        self.lose.store(lose, Ordering::Release);
     }
 
     fn tell(&self, commit: &Commit) {
+        if self.lose.load(Ordering::Acquire) {
+            return;
+        }
         let logs: BTreeSet<LogId> = commit.appends.iter().map(|append| append.log).collect();
         let logs: Vec<LogId> = logs.into_iter().chain(commit.dropped.iter().copied()).collect();
-        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let listeners = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
         listeners.iter().for_each(|tell| tell(&logs));
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::{AccountId, MailboxId};
 use crate::open::{OpenAccount, OpenMailbox};
 use futures_channel::oneshot;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Store {
     /// Submits a change for delivery or administration: rights are not tested, nothing is private. See
@@ -46,7 +47,11 @@ impl Store {
         }
         let directory = Arc::clone(self.inner.directory.get()?);
         let ids = mailboxes_of(change);
-        let mailboxes: Option<_> = ids.iter().map(|id| self.inner.registry.mailbox(*id)).collect();
+        let known = |id: &MailboxId| {
+            let open = self.inner.registry.mailbox(*id);
+            open.filter(|open| !open.doubtful.load(Ordering::Acquire))
+        };
+        let mailboxes: Option<_> = ids.iter().map(known).collect();
         let owners = accounts_of(change, &ids);
         let owners = owners.into_iter().map(|id| self.inner.registry.account(id));
         let accounts: Option<_> = owners.chain([Some(directory)]).collect();
@@ -83,10 +88,15 @@ impl Store {
             check_count(&account.published.state(), change, inner.options.mailboxes_max)?;
         }
         accounts.push(self.load_directory()?);
-        let load = |id: &MailboxId| {
-            inner.registry.load_mailbox(self.engine(), *id, inner.options.keywords_max)
-        };
-        Ok((ids.iter().map(load).collect::<Result<Vec<_>, _>>()?, accounts))
+        let mailboxes =
+            ids.iter().map(|id| self.load_mailbox(*id)).collect::<Result<Vec<_>, _>>()?;
+        for open in mailboxes.iter().filter(|open| open.doubtful.load(Ordering::Acquire)) {
+            // Queued before the change, so done before it.
+            let account = inner.registry.load_account(self.engine(), open.id.account)?;
+            let task = Task::Renew { mailbox: open.id };
+            self.submit_task(task, vec![Arc::clone(open)], vec![account]);
+        }
+        Ok((mailboxes, accounts))
     }
 
     /// Changes an account for its own user or for the administrator.

@@ -31,17 +31,28 @@ pub(crate) struct House {
 }
 
 impl House {
+    #[allow(dead_code, reason = "some tests have several stores over one engine")]
     pub(crate) fn new(engine: Memory, bodies: MemoryBodies, options: Options) -> Self {
         Self::with_clock(engine, bodies, Arc::new(Ticks(AtomicU64::new(1))), options)
     }
 
+    #[allow(dead_code, reason = "some tests have several stores over one engine")]
     pub(crate) fn with_clock(
         engine: Memory,
         bodies: MemoryBodies,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Self {
-        let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
+        Self::over(Arc::new(engine), Arc::new(bodies), clock, options)
+    }
+
+    /// One of several, perhaps, over the same engine and bodies.
+    pub(crate) fn over(
+        engine: Arc<Memory>,
+        bodies: Arc<MemoryBodies>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Self {
         let (store, committer) =
             Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
         Self { engine, bodies, store, committer }

@@ -7,6 +7,7 @@ use crate::shared::Sink;
 use imap::command::{DateTime, FetchItem};
 use imap::encode::FetchLine;
 use imap::number::SeqNum;
+use std::sync::Arc;
 use store::{Body, Message};
 
 impl Session {
@@ -15,13 +16,16 @@ impl Session {
         &mut self,
         seq: SeqNum,
         message: &Message,
-        body: Option<&Body>,
+        body: Option<&Arc<Body>>,
         items: Items<'_>,
         sink: &mut S,
     ) -> Result<(), Stop> {
         let begin = sink.buffer().len();
-        let mut begins =
-            if self.write_short(seq, message, body, items, sink)? { None } else { Some(seq) };
+        let mut begins = if self.write_short(seq, message, body.map(Arc::as_ref), items, sink)? {
+            None
+        } else {
+            Some(seq)
+        };
         let mut on_its_way = false;
         for item in items.list {
             let (FetchItem::Section(section), Some(body)) = (item, body) else { continue };

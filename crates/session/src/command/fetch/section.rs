@@ -8,6 +8,7 @@ use imap::encode::FetchLine;
 use imap::message::{Piece, filter_fields};
 use imap::number::SeqNum;
 use std::ops::Range;
+use std::sync::Arc;
 use store::Body;
 
 impl Session {
@@ -17,7 +18,7 @@ impl Session {
         &mut self,
         begins: Option<SeqNum>,
         section: &FetchSection,
-        body: &Body,
+        body: &Arc<Body>,
         on_its_way: &mut bool,
         sink: &mut S,
     ) -> Result<(), Stop> {
@@ -26,7 +27,7 @@ impl Session {
         let piece = body.structure.section(section);
         if let Some(Piece::Fields { header, names, not }) = &piece {
             let mut octets = Vec::new();
-            store.read(body, header.clone(), &mut octets)?;
+            store.fetch(body, header.clone(), &mut octets).await?;
             fields = filter_fields(&octets, names, *not);
         }
         let mut line = match begins {
@@ -48,7 +49,7 @@ impl Session {
         line.section_literal_header(section, range.end - range.start);
         while range.start < range.end {
             let next = range.end.min(range.start + FLUSH_BYTES as u64);
-            store.read(body, range.start..next, sink.buffer())?;
+            store.fetch(body, range.start..next, sink.buffer()).await?;
             range.start = next;
             if sink.buffer().len() >= FLUSH_BYTES {
                 *on_its_way = true;

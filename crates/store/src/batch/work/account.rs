@@ -5,13 +5,14 @@ use crate::account::{AccountChange, AccountDelta, AccountState, DELIMITER, INBOX
 use crate::acl::{Acl, Grantee};
 use crate::apply::{Hand, birth};
 use crate::change::{Error, Outcome};
-use crate::engine::{AccountId, AccountRow, Append, Engine, LogId, MailboxId};
+use crate::engine::{AccountId, AccountRow, Append, Engine, Fold, LogId, MailboxId};
 use crate::mailbox::MailboxState;
 use crate::open::{OpenAccount, OpenMailbox};
 use crate::quota::UsageChange;
 use imap::acl::{Rights, RightsChange};
 use imap::number::UidValidity;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Work {
     pub(super) fn account_change(
@@ -104,7 +105,7 @@ impl Work {
         may_take(state, &name)?;
         let begin = (state.next_number == 1).then(|| AccountDelta::begin(self.commit.now));
         let begun = begin.as_ref().map(|delta| state.advance(delta, state.seq + 1));
-        let (id, uid_validity) = new_mailbox(begun.as_ref().unwrap_or(state))?;
+        let (id, uid_validity) = new_mailbox(begun.as_ref().unwrap_or(state), self.commit.now)?;
         // The entries of the mailbox above (RFC 4314 §4).
         let above = state.parent(&name).and_then(|parent| state.mailbox(parent));
         let acl = above.map(|entry| Arc::clone(&entry.acl)).unwrap_or_default();
@@ -207,13 +208,48 @@ impl Work {
     ) -> Result<Outcome, Error> {
         let id = state.mailbox(&name).and_then(|entry| entry.id).ok_or(Error::NonExistent)?;
         let mailbox = find(mailboxes, id).map_err(|_| RENAMED)?;
-        let (_, uid_validity) = next_mailbox(state)?;
+        let (_, uid_validity) = next_mailbox(state, self.commit.now)?;
         let before = self.state(mailbox)?;
         let delta = before.set_private_seen(recent(mailbox), private, uid_validity)?;
         let step = delta.map(|delta| self.step(mailbox, delta)).transpose()?;
         if self.note_some(step).is_some() {
             self.note_account(open, &AccountDelta::Revalidate { name, uid_validity })?;
         }
+        Ok(Outcome::Done)
+    }
+
+    /// What clients know of the mailbox may be of another history: it gets a new UIDVALIDITY [H3, H6].
+    pub(super) fn renew(
+        &mut self,
+        id: MailboxId,
+        mailboxes: &[Arc<OpenMailbox>],
+        accounts: &[Arc<OpenAccount>],
+    ) -> Result<Outcome, Error> {
+        let (mailbox, account) =
+            (find(mailboxes, id)?, accounts.first().ok_or(Error::NonExistent)?);
+        if !mailbox.doubtful.load(Ordering::Acquire) {
+            return Ok(Outcome::Done);
+        }
+        let state = self.account_state(account)?;
+        let entry = state.mailboxes().find(|(_, entry)| entry.id == Some(id));
+        let name = entry.map(|(name, _)| name.to_owned()).ok_or(Error::NonExistent)?;
+        let (_, uid_validity) = next_mailbox(&state, self.commit.now)?;
+        let mut delta = self.state(mailbox)?.next_delta(recent(mailbox))?;
+        delta.uid_validity = Some(uid_validity);
+        let step = self.step(mailbox, delta)?;
+        self.note(step);
+        self.note_account(account, &AccountDelta::Revalidate { name, uid_validity })?;
+        self.commit.renewed.push(id.into());
+        self.renewed.push(Arc::clone(mailbox));
+        Ok(Outcome::Done)
+    }
+
+    /// Takes the account's whole state into the commit, in place of its deltas.
+    pub(super) fn fold_account(&mut self, open: &Arc<OpenAccount>) -> Result<Outcome, Error> {
+        let state = self.account_state(open)?;
+        let (log, seq, removed) = (state.id.into(), state.seq, Vec::new());
+        let pages = vec![(0, state.encode())];
+        self.commit.folds.push(Fold { log, base: None, seq, pages, removed });
         Ok(Outcome::Done)
     }
 
@@ -245,7 +281,7 @@ impl Work {
         let (uids, arrivals) = before.arrivals_from(&all, Some(before.id.account));
         let leave = before.remove(recent(inbox), uids)?;
         let leave = leave.map(|delta| self.step(inbox, delta)).transpose()?;
-        let (id, uid_validity) = new_mailbox(state)?;
+        let (id, uid_validity) = new_mailbox(state, self.commit.now)?;
         let born = birth(uid_validity, &Acl::default());
         let new = MailboxState::unborn(id, before.keywords.limit()).advance(&born)?;
         let (arrive, _) = new.append(0, &arrivals, Hand::SERVER, self.commit.now)?;
@@ -422,18 +458,20 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// The numbers of one mailbox more, if the quota has room for it.
-fn new_mailbox(state: &AccountState) -> Result<(MailboxId, UidValidity), Error> {
+fn new_mailbox(state: &AccountState, now: i64) -> Result<(MailboxId, UidValidity), Error> {
     if state.quota.mailboxes.is_some_and(|limit| state.count() as u64 >= limit) {
         return Err(Error::OverQuota(
             "the account has as many mailboxes as it may have: delete one first",
         ));
     }
-    next_mailbox(state)
+    next_mailbox(state, now)
 }
 
-fn next_mailbox(state: &AccountState) -> Result<(MailboxId, UidValidity), Error> {
+/// UIDVALIDITY is never below the clock, so that one that was given out by a state that was lost does not come again.
+fn next_mailbox(state: &AccountState, now: i64) -> Result<(MailboxId, UidValidity), Error> {
     let id = MailboxId { account: state.id, number: state.next_number };
-    let uid_validity = UidValidity::new(state.next_uid_validity);
+    let clock = u32::try_from(now).unwrap_or(0);
+    let uid_validity = UidValidity::new(state.next_uid_validity.max(clock));
     match (uid_validity, state.next_number.checked_add(1)) {
         (Some(uid_validity), Some(_)) => Ok((id, uid_validity)),
         _ => Err(Error::Limit("the account has used up its mailbox numbers")),
