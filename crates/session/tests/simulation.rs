@@ -65,7 +65,8 @@ fn no_change_is_lost() {
     }
     println!("{steps} steps, {seeds} seeds from {first}: {tally:?}");
     assert!(tally.crashes > 0 && tally.drops > 0 && tally.held_back > 0 && tally.conflicts > 0);
-    // Every third world forgets.
+    // Every third world forgets; every fourth has several servers.
+    assert!(tally.nodes_lost > 0 || seeds < 4);
     assert!(tally.fallbacks > 0 || seeds < 3);
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use store::{Clock, Committer};
+use store::Clock;
 
 /// A clock that goes on by one second each time it is asked.
 pub(crate) struct Ticks(AtomicI64, AtomicU64);
@@ -25,8 +25,8 @@ impl Clock for Ticks {
     }
 }
 
-/// Polls to the end; whenever nothing else can go on, the committer makes a batch.
-pub(crate) fn drive<T>(future: impl Future<Output = T>, committer: &Committer) -> T {
+/// Polls to the end; whenever nothing else can go on, `step` does something.
+pub(crate) fn drive<T>(future: impl Future<Output = T>, mut step: impl FnMut() -> bool) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     let mut stuck = 0;
@@ -34,7 +34,7 @@ pub(crate) fn drive<T>(future: impl Future<Output = T>, committer: &Committer) -
         if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
             return done;
         }
-        stuck = if committer.step() { 0 } else { stuck + 1 };
+        stuck = if step() { 0 } else { stuck + 1 };
         assert!(stuck < 100_000, "nothing goes on any more");
     }
 }

@@ -87,7 +87,7 @@ impl Server {
         let engine = engine as Arc<dyn Engine>;
         let (store, committer) =
             Store::open(engine, bodies, Arc::new(Inline), clock, Options::default());
-        drive(store.create_account("alex", Vec::new()), &committer).unwrap();
+        drive(store.create_account("alex", Vec::new()), || committer.step()).unwrap();
         let shared = Shared {
             authenticator: Arc::new(Users(store.clone())),
             store,
@@ -120,7 +120,8 @@ impl Server {
     /// Polls the future to its end.
     #[allow(dead_code, reason = "only the tests that speak octets drive a session by themselves")]
     pub(crate) fn drive<T>(&self, future: impl Future<Output = T>) -> T {
-        drive(future, &self.committer.lock().unwrap())
+        let committer = self.committer.lock().unwrap();
+        drive(future, || committer.step())
     }
 }
 
@@ -212,14 +213,14 @@ impl Wire for Local {
             return;
         }
         let committer = self.committer.lock().unwrap();
-        let next = drive(self.session.receive(octets, &mut self.out), &committer).unwrap();
+        let next = drive(self.session.receive(octets, &mut self.out), || committer.step()).unwrap();
         self.closed = next == Next::Close;
     }
 
     fn line(&mut self) -> Option<String> {
         if self.out.is_empty() && !self.closed && self.session.waiting_for().is_some() {
             let committer = self.committer.lock().unwrap();
-            let next = drive(self.session.push(&mut self.out), &committer).unwrap();
+            let next = drive(self.session.push(&mut self.out), || committer.step()).unwrap();
             self.closed = next == Next::Close;
         }
         let end = line_octets(&self.out)?;

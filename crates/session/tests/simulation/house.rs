@@ -6,6 +6,7 @@ use session::{
     AuthFailure, Authenticator, BoxFuture, Config, Event, Exchange, Identity, Observer, Peer,
     Session, Shared, Status,
 };
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::memory::{Memory, MemoryBodies};
@@ -62,64 +63,109 @@ pub(crate) struct Around {
     pub(crate) fallbacks: Arc<Fallbacks>,
 }
 
-/// The server of the moment.
+/// One server of the moment.
+struct Node {
+    committer: Committer,
+    shared: Arc<Shared>,
+}
+
+/// The servers of the moment, and what they share.
 pub(crate) struct House {
     pub(crate) engine: Arc<Memory>,
     pub(crate) bodies: Arc<MemoryBodies>,
-    pub(crate) committer: Committer,
-    pub(crate) shared: Arc<Shared>,
+    nodes: Vec<Node>,
     pub(crate) account: AccountId,
     pub(crate) around: Around,
 }
 
 impl House {
+    /// So many servers over this engine, which must be one for several if they are.
     pub(crate) fn open(
         engine: Memory,
         bodies: MemoryBodies,
         around: Around,
         account: Option<AccountId>,
+        nodes: usize,
     ) -> Self {
         let (engine, bodies) = (Arc::new(engine), Arc::new(bodies));
-        let clock = around.clock.clone();
+        let known = account.unwrap_or(AccountId::SHARED);
+        let mut house = Self { engine, bodies, nodes: Vec::new(), account: known, around };
+        let first = house.start();
+        house.nodes.push(first);
+        if account.is_none() {
+            let store = house.store(0).clone();
+            house.account = house.drive(store.create_account("alex", Vec::new())).unwrap();
+            house.restart(0);
+        }
+        while house.nodes.len() < nodes {
+            let next = house.start();
+            house.nodes.push(next);
+        }
+        house
+    }
+
+    fn start(&self) -> Node {
+        let clock = self.around.clock.clone();
         let options = Options { fold_bytes: 600, ..Options::default() };
-        let (store, committer) =
-            Store::open(engine.clone(), bodies.clone(), Arc::new(Inline), clock, options);
-        let account = account.unwrap_or_else(|| {
-            drive(store.create_account("alex", Vec::new()), &committer).unwrap()
-        });
-        let identity = Identity { name: "alex".into(), account, without: Vec::new() };
+        let (engine, bodies) = (self.engine.clone(), self.bodies.clone());
+        let (store, committer) = Store::open(engine, bodies, Arc::new(Inline), clock, options);
+        let identity = Identity { name: "alex".into(), account: self.account, without: Vec::new() };
         let shared = Shared {
             store,
             authenticator: Arc::new(Anyone(identity)),
-            observer: around.fallbacks.clone(),
+            observer: self.around.fallbacks.clone(),
             config: Config::default(),
         };
-        Self { engine, bodies, committer, shared: Arc::new(shared), account, around }
+        Node { committer, shared: Arc::new(shared) }
+    }
+
+    /// One server ends at once, with what it had in memory, and comes back.
+    pub(crate) fn restart(&mut self, node: usize) {
+        self.nodes[node] = self.start();
+    }
+
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn store(&self, node: usize) -> &Store {
+        &self.nodes[node].shared.store
     }
 
     /// A session of somebody who comes in.
-    pub(crate) fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.shared), Peer { loopback: true, ..Peer::default() })
+    pub(crate) fn session(&self, node: usize) -> Session {
+        let shared = Arc::clone(&self.nodes[node].shared);
+        Session::new(shared, Peer { loopback: true, ..Peer::default() })
+    }
+
+    /// Lets one server commit what waits.
+    pub(crate) fn commit(&self, node: usize) -> bool {
+        self.nodes[node].committer.step()
+    }
+
+    /// Lets every server commit what waits; false when nothing did.
+    pub(crate) fn commit_all(&self) -> bool {
+        (0..self.nodes.len()).filter(|node| self.commit(*node)).count() > 0
+    }
+
+    pub(crate) fn drive<T>(&self, future: impl Future<Output = T>) -> T {
+        drive(future, || self.commit_all())
     }
 
     /// Puts so many messages into INBOX.
     pub(crate) fn fill(&self, count: usize) {
         let messages = " {8+}\r\nA: b\r\n\r\n".repeat(count);
         let octets = format!("l LOGIN alex secret\r\na APPEND INBOX{messages}\r\n").into_bytes();
-        let (mut session, mut out) = (self.session(), Vec::new());
-        let done = drive(session.receive(&octets, &mut out), &self.committer);
+        let (mut session, mut out) = (self.session(0), Vec::new());
+        let done = self.drive(session.receive(&octets, &mut out));
         assert!(done.is_ok() && self.inbox().exists() as usize == count, "INBOX was not filled");
     }
 
     pub(crate) fn inbox(&self) -> Arc<MailboxState> {
-        let store = &self.shared.store;
-        drive(
-            async {
-                let id =
-                    store.account(self.account).await.unwrap().state().mailbox("INBOX").unwrap().id;
-                store.mailbox(id.unwrap()).await.unwrap().state()
-            },
-            &self.committer,
-        )
+        let store = self.store(0);
+        self.drive(async {
+            let account = store.account(self.account).await.unwrap().state();
+            store.mailbox(account.mailbox("INBOX").unwrap().id.unwrap()).await.unwrap().state()
+        })
     }
 }

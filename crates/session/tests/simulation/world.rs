@@ -1,7 +1,7 @@
-//! The world of a simulation: one server, its clients, chance, time and crashes.
+//! The world of a simulation: one server or several, their clients, chance, time and crashes.
 
 use crate::client::{Client, Kind, Line, Stage};
-use crate::clock::{Ticks, drive};
+use crate::clock::Ticks;
 use crate::house::{Around, Fallbacks, House};
 use crate::oracle::Flags;
 use crate::watcher::Watcher;
@@ -55,6 +55,8 @@ pub(crate) struct Tally {
     pub(crate) commands: u64,
     pub(crate) drops: u64,
     pub(crate) crashes: u64,
+    /// Servers killed while others went on.
+    pub(crate) nodes_lost: u64,
     pub(crate) quiet_points: u64,
     pub(crate) held_back: u64,
     pub(crate) conflicts: u64,
@@ -67,6 +69,7 @@ impl Tally {
         self.commands += other.commands;
         self.drops += other.drops;
         self.crashes += other.crashes;
+        self.nodes_lost += other.nodes_lost;
         self.quiet_points += other.quiet_points;
         self.held_back += other.held_back;
         self.conflicts += other.conflicts;
@@ -79,6 +82,9 @@ const HISTORY_SECONDS: i64 = 5;
 /// Messages that a large world begins with: more than one leaf of the tree holds, so that there are subtrees.
 const LARGE: usize = 300;
 
+/// Servers in a world that has several.
+const NODES: usize = 3;
+
 pub(crate) struct World {
     dice: Dice,
     /// Whether the server remembers expunges for a short time only.
@@ -87,6 +93,8 @@ pub(crate) struct World {
     house: Option<House>,
     clients: Vec<Client>,
     watchers: Vec<Watcher>,
+    /// To which server each client is connected, and each watcher.
+    places: (Vec<usize>, Vec<usize>),
     /// The watchers' own, so that the others do the same with and without them.
     watchers_dice: Dice,
     pub(crate) tally: Tally,
@@ -108,7 +116,9 @@ impl World {
         let kinds = [Kind::QResync, Kind::QResync, Kind::QResync, Kind::CondStore, Kind::CondStore];
         let around =
             Around { clock: Arc::new(Ticks::new()), fallbacks: Arc::new(Fallbacks::default()) };
-        let house = House::open(Memory::new(), MemoryBodies::new(), around, None);
+        let nodes = if seed % 4 == 1 { NODES } else { 1 };
+        let engine = if nodes > 1 { Memory::shared() } else { Memory::new() };
+        let house = House::open(engine, MemoryBodies::new(), around, None, nodes);
         if seed.is_multiple_of(2) {
             house.fill(LARGE);
         }
@@ -117,6 +127,7 @@ impl World {
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             fault,
             house: Some(house),
+            places: (vec![0; kinds.len()], vec![0; 4]),
             clients: kinds.into_iter().map(Client::new).collect(),
             watchers: vec![
                 Watcher::new(true, true),
@@ -145,11 +156,15 @@ impl World {
             self.crash();
             return self.check_marks();
         }
+        if self.house().nodes() > 1 && self.dice.one_in(100) {
+            self.crash_one();
+        }
         if self.dice.one_in(3) {
-            self.house().committer.step();
+            let node = self.any_node();
+            self.house().commit(node);
         }
         if self.forgetful && self.dice.one_in(10) {
-            let kept = self.house().shared.store.forget_history(HISTORY_SECONDS);
+            let kept = self.house().store(0).forget_history(HISTORY_SECONDS);
             kept.map_err(|error| format!("history was not forgotten: {error}"))?;
         }
         let watcher = self.watchers_dice.below(2 * self.watchers.len() as u64) as usize;
@@ -166,7 +181,10 @@ impl World {
         let watcher = &mut self.watchers[who];
         match std::mem::replace(&mut watcher.line, Line::Down) {
             Line::Down => {
-                let session = self.house().session();
+                let nodes = self.house().nodes() as u64;
+                let node = if nodes > 1 { self.watchers_dice.below(nodes) as usize } else { 0 };
+                self.places.1[who] = node;
+                let session = self.house().session(node);
                 self.watchers[who].connect(session);
             }
             Line::Waiting(session) => {
@@ -207,7 +225,7 @@ impl World {
             if levels > 1 {
                 break;
             }
-            self.house().committer.step();
+            self.house().commit_all();
             self.watch(who)?;
         }
         if let Some(why) = self.watchers[who].contradiction() {
@@ -226,7 +244,9 @@ impl World {
             // Whoever is gone stays away for a while, so that things are forgotten.
             Line::Down if self.forgetful && !self.dice.one_in(4) => Ok(()),
             Line::Down => {
-                let session = self.house().session();
+                let node = self.any_node();
+                self.places.0[who] = node;
+                let session = self.house().session(node);
                 self.clients[who].connect(session);
                 Ok(())
             }
@@ -308,7 +328,7 @@ impl World {
     fn push(&mut self, who: usize, session: Session) -> Result<(), String> {
         let mut session = session;
         let mut out = Vec::new();
-        let next = drive(session.push(&mut out), &self.house().committer).unwrap_or(Next::Close);
+        let next = self.house().drive(session.push(&mut out)).unwrap_or(Next::Close);
         let text = self.spoil(String::from_utf8_lossy(&out).into_owned());
         Self::trace(who, "S", &text);
         let client = &mut self.clients[who];
@@ -360,6 +380,31 @@ impl World {
             .collect()
     }
 
+    /// A server by chance; no chance is spent where there is one.
+    fn any_node(&mut self) -> usize {
+        let nodes = self.house().nodes() as u64;
+        if nodes > 1 { self.dice.below(nodes) as usize } else { 0 }
+    }
+
+    /// One server of several is killed; and what they tell each other is lost from now on, or not.
+    fn crash_one(&mut self) {
+        let node = self.any_node();
+        let lost = self.dice.one_in(2);
+        self.house().engine.lose_hints(lost);
+        let here = |places: &[usize]| -> Vec<usize> {
+            (0..places.len()).filter(|who| places[*who] == node).collect()
+        };
+        for who in here(&self.places.0) {
+            self.clients[who].drop_line();
+        }
+        for who in here(&self.places.1) {
+            self.watchers[who].drop_line(&mut self.watchers_dice);
+        }
+        self.house.as_mut().expect("there is always a server").restart(node);
+        self.tally.nodes_lost += 1;
+        Self::trace(node, "--", "node crash");
+    }
+
     /// Everything that is not durable may be gone; every connection is.
     fn crash(&mut self) {
         let house = self.house.take().expect("there is always a server");
@@ -372,7 +417,8 @@ impl World {
         let dice = &mut self.dice;
         let engine = house.engine.crash(|| Fate::from_random(dice.below(3)));
         let bodies = house.bodies.crash(|| Fate::from_random(dice.below(3)));
-        self.house = Some(House::open(engine, bodies, house.around, Some(house.account)));
+        let (nodes, account) = (house.nodes(), Some(house.account));
+        self.house = Some(House::open(engine, bodies, house.around, account, nodes));
         self.tally.crashes += 1;
         Self::trace(0, "--", "crash");
     }
@@ -413,7 +459,7 @@ impl World {
             if matches!(client.line, Line::Waiting(_)) && suits(client) && !client.idling {
                 return Ok(());
             }
-            self.house().committer.step();
+            self.house().commit_all();
             self.act(who)?;
         }
         let client = &self.clients[who];
@@ -433,7 +479,7 @@ impl World {
         client.waits_for = format!("t{}", client.tags);
         let octets = format!("{} {command}\r\n", client.waits_for).into_bytes();
         let (mut session, mut out) = (*session, Vec::new());
-        let received = drive(session.receive(&octets, &mut out), &self.house().committer);
+        let received = self.house().drive(session.receive(&octets, &mut out));
         received.map_err(|_| format!("client {who}: closed"))?;
         let text = self.spoil(String::from_utf8_lossy(&out).into_owned());
         Self::trace(who, "S", &text);
