@@ -103,8 +103,8 @@ fn step(
     }
 }
 
-/// How often a write is tried again because a person keeps touching the message, whose state is read first [C-16].
-const ROUNDS_MAX: usize = 6;
+/// How often a write is tried because a person keeps touching the message, whose state is read first [C-16].
+const WRITES_MAX: usize = 6;
 
 /// One job that is being settled.
 struct Open<'a> {
@@ -129,8 +129,9 @@ impl Queue {
             let end = (claim.token.uid_validity != valid).then_some(Settled::Lost);
             jobs.push(Open { claim, settle, sent: None, begun, end });
         }
-        for _ in 0..ROUNDS_MAX {
-            if !self.settle_once(&mut jobs).await? {
+        // After the last write it is still seen what came of it.
+        for round in 0..=WRITES_MAX {
+            if !self.settle_once(&mut jobs, round < WRITES_MAX).await? {
                 break;
             }
         }
@@ -154,8 +155,9 @@ impl Queue {
         self.held = claims.map(|claim| claim.token.uid.value()).collect();
     }
 
-    /// Decides what is next for each, writes, and hears what came of it; answers whether anything was written.
-    async fn settle_once(&mut self, jobs: &mut [Open<'_>]) -> Outcome<bool> {
+    /// Decides what is next for each, writes if it still may, and hears what came of it; answers whether anything was
+    /// written.
+    async fn settle_once(&mut self, jobs: &mut [Open<'_>], may_write: bool) -> Outcome<bool> {
         let lease = self.policy.lease;
         let archived = self.archive.is_some();
         let mut writes = Vec::new();
@@ -171,6 +173,7 @@ impl Queue {
                         job.claim.proven = Some(job.begun);
                     }
                 }
+                Step::Write(..) if !may_write => {}
                 Step::Write(since, marks) => {
                     (job.sent, job.begun) = (Some(since), Instant::now());
                     writes.push((at, job.claim.token.uid, since, marks));

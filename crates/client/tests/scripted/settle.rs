@@ -95,3 +95,20 @@ async fn a_loser_reads_the_state_and_tries_again_but_not_for_ever() {
     assert_eq!(queue.settle(jobs).await.expect("an end"), [Settled::Lost]);
     server.end();
 }
+
+#[tokio::test]
+async fn what_the_last_write_did_counts() {
+    // [C-16]
+    let ends = "C: h18 UID STORE 6 (UNCHANGEDSINCE 19) FLAGS (\\Seen \\Deleted *
+         S: * 1 FETCH (UID 6 MODSEQ (20) FLAGS (\\Seen \\Deleted $q0 $q2 $q3 $q4 $q6 $done))
+         S: h18 OK done
+         C: h19 UID EXPUNGE 6
+         S: * 1 EXPUNGE
+         S: h19 OK done";
+    let five = overtaken(5);
+    let (mut queue, mut claims, server) = claimed(&format!("{five}{ends}")).await;
+    let jobs = claims.iter_mut().map(|claim| (claim, Settle::Ack)).collect();
+    assert_eq!(queue.settle(jobs).await.expect("an end"), [Settled::Done]);
+    queue.cleared().await.expect("that it is gone");
+    server.end();
+}
