@@ -136,6 +136,9 @@ pub struct Commit {
     pub renewed: Vec<LogId>,
     /// Folds.
     pub folds: Vec<Fold>,
+    /// Up to where history was forgotten before these logs came here: [`Engine::history`] answers at least that
+    /// from now on.
+    pub forgotten: Vec<(LogId, u64)>,
     /// What each account's usage grows or shrinks by; an account has none before the first.
     pub usage: Vec<(AccountId, UsageChange)>,
     /// Account rows: `None` removes the account row, its usage and all its logs.

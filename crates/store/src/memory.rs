@@ -348,6 +348,12 @@ impl State {
                 Arc::make_mut(log).fold(fold);
             }
         }
+        for (log, seq) in &commit.forgotten {
+            if let Some(log) = self.logs.get_mut(log) {
+                let log = Arc::make_mut(log);
+                log.forgotten = log.forgotten.max(*seq);
+            }
+        }
         for log in &commit.renewed {
             if let Some(log) = self.logs.get_mut(log) {
                 Arc::make_mut(log).head.doubtful = false;
@@ -424,7 +430,7 @@ impl Log {
     fn forget_history(&mut self, before: i64) -> u64 {
         let mut count = 0;
         while let Some(oldest) = self.history.first_entry().filter(|it| it.get().at < before) {
-            self.forgotten = *oldest.key();
+            self.forgotten = self.forgotten.max(*oldest.key());
             oldest.remove();
             count += 1;
         }

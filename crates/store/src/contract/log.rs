@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::{LOG, OTHER, Subject, append, appends, deltas, fold, head, history, load, news, row};
-use crate::engine::{AccountId, Append, BodyId, Commit, Engine, EngineError, LogId, News};
+use crate::engine::{AccountId, Append, BodyId, Commit, Engine, EngineError, Fold, LogId, News};
 
 pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
     an_unknown_log_is_none(&make());
@@ -22,6 +22,7 @@ pub(super) fn run<S: Subject>(make: &impl Fn() -> S) {
     forgetting_takes_the_oldest_and_notes_how_far(make());
     forgetting_stops_at_the_first_that_is_newer(&make());
     forgetting_looks_at_every_log(make());
+    a_log_from_elsewhere_comes_with_its_past(make());
     a_reader_meanwhile_is_told_what_was_forgotten(&make());
     a_visitor_ends_the_reading(&make());
     a_visitor_may_read_in_turn(&make());
@@ -300,6 +301,27 @@ fn forgetting_looks_at_every_log<S: Subject>(subject: S) {
     let subject = subject.reopen();
     assert_eq!(kept(subject.engine(), log(5), 0), (5009, vec![]));
     assert_eq!(kept(subject.engine(), log(6), 0), (9, vec![]));
+}
+
+/// The history of folded deltas comes as deltas that are empty, which the fold beside them replaces.
+fn a_log_from_elsewhere_comes_with_its_past<S: Subject>(subject: S) {
+    let engine = subject.engine();
+    let past = |after, seq| Append { history: Some(vec![1]), ..append(LOG, after, seq, b"") };
+    let appends = vec![past(0, 5), past(5, 8), append(LOG, 8, 9, b"")];
+    let pages = vec![(0, b"head".to_vec()), (7, b"leaf".to_vec())];
+    let folds = vec![Fold { log: LOG, base: None, seq: 9, pages, removed: Vec::new() }];
+    let forgotten = vec![(LOG, 4), (OTHER, 3)];
+    engine.commit(&Commit { appends, folds, forgotten, now: 100, ..Commit::default() }).unwrap();
+    engine.commit(&Commit { forgotten: vec![(LOG, 2)], ..Commit::default() }).unwrap();
+    let subject = subject.reopen();
+    let engine = subject.engine();
+    let (head, pages, deltas) = load(engine, LOG).unwrap();
+    assert_eq!((head, pages.len(), deltas.len()), ((9, 9), 2, 0));
+    assert_eq!(kept(engine, LOG, 4), (4, vec![5, 8]));
+    // What is not there does not come to be.
+    assert_eq!((super::head(engine, OTHER), kept(engine, OTHER, 0)), (None, (0, vec![])));
+    assert_eq!(engine.forget_history(101).unwrap(), 2);
+    assert_eq!(kept(engine, LOG, 8), (8, vec![]));
 }
 
 /// H6: what is forgotten between two pieces that a reader takes is not silently missed.

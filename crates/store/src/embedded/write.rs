@@ -82,6 +82,7 @@ fn refused(
 pub(super) fn apply(transaction: &Transaction<'_>, commit: &Commit) -> Result<(), Refusal> {
     commit.appends.iter().try_for_each(|it| append(transaction, it, commit.now))?;
     commit.folds.iter().try_for_each(|it| fold(transaction, it))?;
+    commit.forgotten.iter().try_for_each(|(log, seq)| raise_forgotten(transaction, *log, *seq))?;
     references(transaction, commit)?;
     commit.dropped.iter().try_for_each(|log| drop_log(transaction, *log))?;
     commit.usage.iter().try_for_each(|(id, change)| usage(transaction, *id, *change))?;
@@ -132,6 +133,14 @@ fn fold(transaction: &Transaction<'_>, fold: &Fold) -> Result<(), Refusal> {
     let mut update = transaction
         .prepare_cached("UPDATE log SET folded = ?3 WHERE account = ?1 AND number = ?2")?;
     update.execute(params![account, number, fold.seq])?;
+    Ok(())
+}
+
+fn raise_forgotten(transaction: &Transaction<'_>, log: LogId, seq: u64) -> Result<(), Refusal> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE log SET forgotten = max(forgotten, ?3) WHERE account = ?1 AND number = ?2",
+    )?;
+    update.execute(params![log.account.0, log.number, seq])?;
     Ok(())
 }
 
@@ -298,9 +307,7 @@ pub(super) fn forget_history(
             "DELETE FROM history WHERE account = ?1 AND number = ?2 AND seq <= ?3",
         )?;
         delete.execute(params![account, number, last])?;
-        let mut update = transaction
-            .prepare_cached("UPDATE log SET forgotten = ?3 WHERE account = ?1 AND number = ?2")?;
-        update.execute(params![account, number, last])?;
+        raise_forgotten(transaction, log, last)?;
     }
     Ok(count)
 }
