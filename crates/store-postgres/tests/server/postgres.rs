@@ -1,0 +1,153 @@
+//! A PostgreSQL of a test's own: in a temporary directory, on a free port of the loopback address, ended with the test.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use store_postgres::{Durability, OpenError, Options, Postgres};
+use tempfile::TempDir;
+
+/// The user that a server runs as where the tests are run by root, which it refuses.
+const NOBODY: u32 = 65_534;
+
+/// A server.
+pub(crate) struct Server {
+    directory: TempDir,
+    pub(crate) port: u16,
+    process: Option<Child>,
+}
+
+/// The programs, or `None` where it was said that they may be missing.
+fn programs() -> Option<PathBuf> {
+    let named = std::env::var_os("HIGHWATER_POSTGRES_BIN").map(PathBuf::from);
+    let packaged = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).max()
+    };
+    let found = named.or_else(packaged).filter(|path| path.join("initdb").exists());
+    let may_be_missing = std::env::var_os("HIGHWATER_WITHOUT_POSTGRES").is_some();
+    assert!(
+        found.is_some() || may_be_missing,
+        "PostgreSQL is not there: install postgresql, name its programs with HIGHWATER_POSTGRES_BIN, or say \
+         HIGHWATER_WITHOUT_POSTGRES=1"
+    );
+    found
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
+}
+
+fn command(program: &str, directory: &Path) -> Command {
+    let mut command = Command::new(programs().unwrap().join(program));
+    command.current_dir(directory).stdin(Stdio::null()).env("LC_ALL", "C");
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+impl Server {
+    /// A new server; `None` where there may be none.
+    pub(crate) fn start(settings: &[&str]) -> Option<Self> {
+        programs()?;
+        let directory = tempfile::Builder::new().prefix("highwater-postgres").tempdir().unwrap();
+        if is_root() {
+            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let made = command("initdb", directory.path())
+            .args(["-D", "data", "-U", "highwater", "-A", "trust", "-E", "UTF8", "--no-sync"])
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.unwrap().success(), "initdb failed");
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let mut server = Self { directory, port, process: None };
+        server.run(settings);
+        Some(server)
+    }
+
+    /// Starts it, again perhaps, and waits until it is ready.
+    pub(crate) fn run(&mut self, settings: &[&str]) {
+        let mut command = command("postgres", self.directory.path());
+        let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
+        command.args(["-D", "data", "-p", &self.port.to_string(), "-h", "127.0.0.1", "-k", "."]);
+        command.args(["-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
+        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
+        self.process = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        let port = self.port.to_string();
+        // It waits by itself, for as long as it is told.
+        for _ in 0..60 {
+            let ready = self::command("psql", self.directory.path())
+                .args(["-h", "127.0.0.1", "-p", &port, "-U", "highwater", "-d", "postgres"])
+                .args(["-qAtc", "SELECT pg_sleep(0.05)"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            if ready.unwrap().success() {
+                return;
+            }
+        }
+        let mut said = String::new();
+        let log = std::fs::File::open(self.directory.path().join("log"));
+        log.and_then(|mut log| log.read_to_string(&mut said)).unwrap();
+        panic!("the server does not come up: {said}");
+    }
+
+    /// Runs SQL as the superuser; answers what it prints.
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
+        let port = self.port.to_string();
+        let done = command("psql", self.directory.path())
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "highwater", "-d", database])
+            .args(["-v", "ON_ERROR_STOP=1", "-qAtc", sql])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A database that nobody has used; its URL.
+    pub(crate) fn database(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("mail{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        format!("postgres://highwater@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // SIGQUIT: children end at once, nothing is written, the next start recovers.
+            let quit = Command::new("kill").args(["-QUIT", &process.id().to_string()]).status();
+            assert!(quit.unwrap().success());
+            process.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One for all tests of a program, which lives as long as that.
+pub(crate) fn shared() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(&["fsync=on"])).as_ref()
+}
+
+pub(crate) fn options() -> Options {
+    Options { durability: Durability::SingleDatabase, ..Options::default() }
+}
+
+pub(crate) fn open(url: &str) -> Result<Postgres, OpenError> {
+    Postgres::open(url, &options())
+}
