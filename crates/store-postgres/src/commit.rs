@@ -37,7 +37,8 @@ const DOUBT: Duration = Duration::from_secs(30);
 pub(crate) fn logs(commit: &Commit) -> BTreeSet<LogId> {
     let appended = commit.appends.iter().map(|append| append.log);
     let folded = commit.folds.iter().map(|fold| fold.log);
-    let others = commit.dropped.iter().chain(&commit.renewed).copied();
+    let forgotten = commit.forgotten.iter().map(|(log, _)| log);
+    let others = commit.dropped.iter().chain(&commit.renewed).chain(forgotten).copied();
     appended.chain(folded).chain(others).collect()
 }
 
@@ -283,7 +284,7 @@ async fn forget_some(link: &Link, (account, log): (i64, i64), before: i64) -> Re
         gone AS (DELETE FROM highwater.history AS h USING oldest AS o
           WHERE h.account = $1 AND h.number = $2 AND h.seq = o.seq
           AND NOT EXISTS (SELECT FROM first_kept AS k WHERE k.seq <= o.seq) RETURNING h.seq),
-        noted AS (UPDATE highwater.log SET forgotten = (SELECT max(seq) FROM gone)
+        noted AS (UPDATE highwater.log SET forgotten = greatest(forgotten, (SELECT max(seq) FROM gone))
           WHERE account = $1 AND number = $2 AND EXISTS (SELECT FROM gone))
         SELECT count(*) FROM gone";
     let rows = link.query(SQL, &[&account, &log, &before]).await?;

@@ -39,6 +39,12 @@ pub(super) async fn write(
     appends(&mut steps, locked, commit, epoch)?;
     folds(&mut steps, locked, commit)?;
     references(&mut steps, inner, commit)?;
+    for (log, seq) in &commit.forgotten {
+        let (account, number) = key(*log);
+        let sql = "UPDATE highwater.log SET forgotten = greatest(forgotten, $3::bigint)
+            WHERE account = $1 AND number = $2";
+        steps.push(step(sql, [Box::new(account), Box::new(number), Box::new(big(*seq))]));
+    }
     for log in &commit.renewed {
         let (account, number) = key(*log);
         let sql = "UPDATE highwater.log SET epoch = $3 WHERE account = $1 AND number = $2";
