@@ -12,6 +12,7 @@ use store::engine::{
 use store::quota::Usage;
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::blobs::Blobs;
 use crate::convert::number;
 use crate::error::{Fault, OpenError};
 use crate::health::{Health, Trust};
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     /// Upper half of every number for a body that this node gives out, and how many it has.
     block: u64,
     bodies: AtomicU32,
+    blobs: AtomicU32,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -100,7 +102,12 @@ impl Postgres {
         Ok(Self { inner: Arc::new(inner), runtime: Some(runtime) })
     }
 
-    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+    /// The place for bodies in the same database.
+    pub fn bodies(&self) -> Blobs {
+        Blobs::new(Arc::clone(&self.inner))
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         wait(&self.inner.runtime, future)
     }
 }
@@ -144,7 +151,28 @@ impl Inner {
             readers: pool(options.readers),
             block: block << 32,
             bodies: AtomicU32::new(0),
+            blobs: AtomicU32::new(0),
         })
+    }
+
+    /// A number for a new blob, never given out before.
+    pub(crate) fn next_blob(&self) -> u64 {
+        self.block | u64::from(self.blobs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// [`Inner::with`] for a transaction: what has failed in it is rolled back.
+    pub(crate) async fn with_transaction<T>(
+        &self,
+        mut work: impl AsyncFnMut(&Link) -> Result<T, Fault>,
+    ) -> Result<T, EngineError> {
+        self.with(async |link| {
+            let done = work(link).await;
+            if matches!(done, Err(Fault::Refused(_))) {
+                link.run("ROLLBACK").await?;
+            }
+            done
+        })
+        .await
     }
 
     /// Keeps a body's number from being given out here; answers the block of one that is not from here.
@@ -161,6 +189,11 @@ impl Inner {
     /// A connection to write with, to a server that has what this node was acknowledged.
     pub(crate) async fn writer(&self) -> Result<Lent, Fault> {
         self.greeted(&self.writers).await
+    }
+
+    /// A connection to read with.
+    pub(crate) async fn reader(&self) -> Result<Lent, Fault> {
+        self.greeted(&self.readers).await
     }
 
     async fn greeted(&self, pool: &Pool) -> Result<Lent, Fault> {
@@ -183,7 +216,7 @@ impl Inner {
         const SOON: Duration = Duration::from_secs(5);
         let began = Instant::now();
         loop {
-            let lent = self.greeted(&self.readers).await.map_err(Fault::nothing_done)?;
+            let lent = self.reader().await.map_err(Fault::nothing_done)?;
             match work(&lent).await {
                 Ok(answer) => return Ok(answer),
                 Err(Fault::Refused(error)) => return Err(error),

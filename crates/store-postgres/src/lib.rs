@@ -12,17 +12,20 @@
 //! - A database that has lost acknowledged commits is never taken for the one before [H3, H6]: see `health`.
 //! - Keys begin with the account, so that tables shard; no sequences, no advisory locks, no temporary tables.
 
+mod blobs;
 mod commit;
 mod convert;
 mod engine;
 mod error;
 mod health;
 mod link;
+mod locator;
 mod notice;
 mod place;
 mod pool;
 mod read;
 mod schema;
 
+pub use blobs::Blobs;
 pub use engine::{Durability, Options, Postgres};
 pub use error::OpenError;

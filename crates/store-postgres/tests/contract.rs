@@ -3,16 +3,23 @@
 
 use store::contract::{Subject, run};
 use store::engine::{BodyStore, Engine};
-use store::memory::MemoryBodies;
-use store_postgres::Postgres;
+use store_postgres::{Blobs, Postgres};
 
 #[path = "server/postgres.rs"]
 mod postgres;
 
 struct OnPostgres {
     engine: Postgres,
-    bodies: MemoryBodies,
+    bodies: Blobs,
     url: String,
+}
+
+impl OnPostgres {
+    fn open(url: String) -> Self {
+        let engine = postgres::open(&url).unwrap();
+        let bodies = engine.bodies();
+        Self { engine, bodies, url }
+    }
 }
 
 impl Subject for OnPostgres {
@@ -26,16 +33,13 @@ impl Subject for OnPostgres {
 
     fn reopen(self) -> Self {
         let Self { engine, bodies, url } = self;
-        drop(engine);
-        Self { engine: postgres::open(&url).unwrap(), bodies, url }
+        drop((engine, bodies));
+        Self::open(url)
     }
 }
 
 #[test]
 fn postgres_keeps_the_contract() {
     let Some(server) = postgres::Server::start(&[]) else { return };
-    run(|| {
-        let url = server.database();
-        OnPostgres { engine: postgres::open(&url).unwrap(), bodies: MemoryBodies::new(), url }
-    });
+    run(|| OnPostgres::open(server.database()));
 }

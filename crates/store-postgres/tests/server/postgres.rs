@@ -2,12 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,7 +20,7 @@ const NOBODY: u32 = 65_534;
 pub(crate) struct Server {
     directory: TempDir,
     pub(crate) port: u16,
-    process: Option<Child>,
+    runs: bool,
 }
 
 /// The programs, or `None` where it was said that they may be missing.
@@ -69,36 +68,25 @@ impl Server {
         assert!(made.unwrap().success(), "initdb failed");
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut server = Self { directory, port, process: None };
+        let mut server = Self { directory, port, runs: false };
         server.run(settings);
         Some(server)
     }
 
     /// Starts it, again perhaps, and waits until it is ready.
     pub(crate) fn run(&mut self, settings: &[&str]) {
-        let mut command = command("postgres", self.directory.path());
-        let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
-        command.args(["-D", "data", "-p", &self.port.to_string(), "-h", "127.0.0.1", "-k", "."]);
-        command.args(["-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
-        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
-        self.process = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        let port = self.port.to_string();
-        // It waits by itself, for as long as it is told.
-        for _ in 0..60 {
-            let ready = self::command("psql", self.directory.path())
-                .args(["-h", "127.0.0.1", "-p", &port, "-U", "highwater", "-d", "postgres"])
-                .args(["-qAtc", "SELECT pg_sleep(0.05)"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
-            if ready.unwrap().success() {
-                return;
-            }
-        }
-        let mut said = String::new();
-        let log = std::fs::File::open(self.directory.path().join("log"));
-        log.and_then(|mut log| log.read_to_string(&mut said)).unwrap();
-        panic!("the server does not come up: {said}");
+        let settings: String = settings.iter().map(|setting| format!(" -c {setting}")).collect();
+        let options = format!(
+            "-p {} -h 127.0.0.1 -k . -c max_connections=60 -c shared_buffers=32MB{settings}",
+            self.port
+        );
+        let started = command("pg_ctl", self.directory.path())
+            .args(["-D", "data", "-l", "log", "-w", "-t", "60", "-o", &options, "start"])
+            .stdout(Stdio::null())
+            .status();
+        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        assert!(started.unwrap().success(), "the server does not come up: {log}");
+        self.runs = true;
     }
 
     /// Runs SQL as the superuser; answers what it prints.
@@ -121,13 +109,14 @@ impl Server {
         format!("postgres://highwater@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// Ends it as a crash does.
+    /// Ends it as a crash does: nothing is written, the next start recovers.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // SIGQUIT: children end at once, nothing is written, the next start recovers.
-            let quit = Command::new("kill").args(["-QUIT", &process.id().to_string()]).status();
-            assert!(quit.unwrap().success());
-            process.wait().unwrap();
+        if std::mem::take(&mut self.runs) {
+            let stopped = command("pg_ctl", self.directory.path())
+                .args(["-D", "data", "-m", "immediate", "-w", "stop"])
+                .stdout(Stdio::null())
+                .status();
+            assert!(stopped.unwrap().success(), "the server does not end");
         }
     }
 }
