@@ -45,7 +45,12 @@ fn is_root() -> bool {
 }
 
 fn command(program: &str, directory: &Path) -> Command {
-    let mut command = Command::new(programs().unwrap().join(program));
+    let programs = programs().unwrap();
+    let mut command = Command::new(programs.join(program));
+    // Of a package that was unpacked rather than installed, the libraries are beside the programs.
+    if let Some(root) = programs.ancestors().nth(5).filter(|root| root.parent().is_some()) {
+        command.env("LD_LIBRARY_PATH", root.join("usr/lib/x86_64-linux-gnu"));
+    }
     command.current_dir(directory).stdin(Stdio::null()).env("LC_ALL", "C");
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
