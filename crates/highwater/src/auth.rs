@@ -168,7 +168,8 @@ impl Found {
                 "This account may log in from the server's own machine only".into(),
             ));
         }
-        Ok(Identity { name, account: row.id, without: record.without })
+        let AccountRow { id: account, version, .. } = row;
+        Ok(Identity { name, account, version, without: record.without })
     }
 }
 

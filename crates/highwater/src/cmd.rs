@@ -11,20 +11,17 @@ pub(crate) mod queue;
 pub(crate) mod quota;
 pub(crate) mod replay;
 pub(crate) mod serve;
+mod store;
 pub(crate) mod user;
-
-use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Config;
 use crate::control::client::{Control, Missing};
 use crate::control::protocol::{Owner, Reply, Request};
 use crate::place;
 
-/// Where mail is kept when nothing else is said.
-const DATA: &str = "./highwater-data";
+pub(crate) use store::StoreArgs;
 
 /// What is given to have none of something.
 const NONE: &str = "none";
@@ -36,7 +33,7 @@ const NONE: &str = "none";
     propagate_version = true,
     after_help = "Begin with:  highwater serve\n\nExit codes: 0 done · 1 failed · 2 the command line is \
                   wrong, or nothing could be played · 3 the configuration is wrong ·\n4 the store cannot be opened (in use, damaged, \
-                  of a newer program) · 5 done in part ·\n6 an address cannot be listened on · 7 no job to claim · 8 the job is not held any more"
+                  of a newer program) · 5 done in part ·\n6 an address cannot be listened on · 7 no job to claim · 8 the job is not held any more ·\n9 the database lacks what it had acknowledged, the server must be started anew"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -73,47 +70,6 @@ pub(crate) enum Command {
     Export(export::Export),
     /// Prove whether an IMAP server's conditional STORE has one winner.
     Doctor(doctor::Doctor),
-}
-
-/// Where the store is.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct StoreArgs {
-    /// Where mail is kept: a directory [env: HIGHWATER_STORE] [default: ./highwater-data].
-    #[arg(long, value_name = "DIR", global = true)]
-    store: Option<String>,
-    /// Short for --store DIR.
-    #[arg(long, value_name = "DIR", conflicts_with = "store", global = true)]
-    data: Option<PathBuf>,
-    /// Read this configuration file; docs/highwater.toml shows every key.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-}
-
-impl StoreArgs {
-    /// The configuration: the file's, or the defaults.
-    pub(crate) fn config(&self) -> Result<Config, Failure> {
-        match &self.config {
-            None => Ok(Config::default()),
-            Some(file) => {
-                Config::read(file).map_err(|error| Failure::new(Exit::Config, error.into()))
-            }
-        }
-    }
-
-    /// The data directory: the command line's, else the environment's, else the file's, else the default.
-    pub(crate) fn directory(&self, config: &Config) -> Result<PathBuf, Failure> {
-        if let Some(data) = &self.data {
-            return Ok(data.clone());
-        }
-        let environment = std::env::var("HIGHWATER_STORE").ok();
-        let named = self
-            .store
-            .as_deref()
-            .or(environment.as_deref())
-            .or(config.store.location.as_deref())
-            .unwrap_or(DATA);
-        place::directory(named).map_err(|why| Failure::new(Exit::Config, anyhow!(why)))
-    }
 }
 
 /// Whose mailbox it is about.
@@ -154,6 +110,8 @@ pub(crate) enum Exit {
     Nothing = 7,
     /// A job is not held any more.
     Lost = 8,
+    /// The database may lack what it acknowledged, and the server must be started anew.
+    Restart = 9,
 }
 
 /// An error with its exit code.
@@ -174,8 +132,12 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        let store = error.downcast_ref::<store::embedded::OpenError>().is_some();
-        Self { exit: if store { Exit::Store } else { Exit::Failed }, error }
+        let exit = match error.downcast_ref::<place::OpenError>() {
+            None => Exit::Failed,
+            Some(error) if error.is_configuration() => Exit::Config,
+            Some(_) => Exit::Store,
+        };
+        Self { exit, error }
     }
 }
 
@@ -191,8 +153,8 @@ async fn ask_all(
     missing: Missing,
     request: Request,
 ) -> Result<Vec<Reply>, Failure> {
-    let data = store.directory(&store.config()?)?;
-    let mut control = Control::open(&data, missing).await?;
+    let place = store.place(&store.config()?)?;
+    let mut control = Control::open(&place, missing).await?;
     let replies = control.ask_all(&request).await;
     control.close().await?;
     Ok(replies?)

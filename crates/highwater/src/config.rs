@@ -14,6 +14,8 @@ use serde::Deserialize;
 
 pub(crate) use value::{Count, Keep, ListenAddress, Octets, Time};
 
+use crate::place::Location;
+
 /// The whole file.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,11 +39,37 @@ pub(crate) struct Config {
 }
 
 /// `[store]`
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Store {
-    /// A directory, or later a database.
-    pub(crate) location: Option<String>,
+    /// A directory, or a PostgreSQL database; all other keys are about the latter.
+    pub(crate) location: Option<Location>,
+    /// The directory of this node.
+    pub(crate) data: Option<PathBuf>,
+    /// A file whose first line is the password.
+    pub(crate) password_file: Option<PathBuf>,
+    /// There is no standby.
+    pub(crate) single_database: bool,
+    /// What was acknowledged may be lost.
+    pub(crate) allow_data_loss: bool,
+    /// Connections that write.
+    pub(crate) writers: Count,
+    /// Connections that read.
+    pub(crate) readers: Count,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            location: None,
+            data: None,
+            password_file: None,
+            single_database: false,
+            allow_data_loss: false,
+            writers: Count(4),
+            readers: Count(4),
+        }
+    }
 }
 
 /// `[history]`
@@ -237,6 +265,10 @@ impl Config {
             }
             _ => {}
         }
+        if self.store.single_database && self.store.allow_data_loss {
+            let why = "single_database and allow_data_loss are different promises: choose one";
+            return Err(("allow_data_loss", why.into()));
+        }
         let tcp_only = [("imap ", &self.listen.imap), ("imaps ", &self.listen.imaps)];
         for (key, addresses) in tcp_only {
             if addresses.iter().any(|address| matches!(address, ListenAddress::Unix(_))) {
@@ -284,6 +316,7 @@ mod tests {
             .map(|line| line.strip_prefix("#= ").unwrap_or(line))
             .fold(String::new(), |text, line| text + line + "\n");
         let all = parse(&commented).unwrap();
+        assert!(all.store.data.is_some() && all.store.password_file.is_some());
         assert!(all.store.location.is_some() && all.tls.key.is_some() && all.http.listen.is_some());
     }
 
@@ -302,6 +335,7 @@ mod tests {
             ("[limits]\n\nconnections = 0\n", 3, "from 1 up"),
             ("[http]\nlisten = \"0.0.0.0:80\"\n", 2, "allow_remote"),
             ("[tls]\ncertificate = \"x\"\n", 2, "tls.key"),
+            ("[store]\nsingle_database = true\nallow_data_loss = true\n", 3, "choose one"),
             ("[store\n", 1, ""),
         ] {
             let error = parse(text).unwrap_err();

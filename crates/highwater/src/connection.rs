@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::context::Context;
 use crate::doors::{Guard, Refused};
+use crate::logins::{Eviction, LetIn, LoggedIn};
 use crate::wire::{Stream, Wire, is_loopback};
 
 /// How long a client that is refused may take for its handshake.
@@ -109,8 +110,8 @@ struct Driver {
     /// When the client is sent away unless it has logged in, or been heard, by then.
     until: Instant,
     /// Accounts whose connections are to end.
-    evicted: broadcast::Receiver<AccountId>,
-    account: Option<Guard<AccountId>>,
+    evicted: broadcast::Receiver<Eviction>,
+    account: Option<(Guard<AccountId>, LoggedIn)>,
 }
 
 impl Driver {
@@ -165,7 +166,7 @@ impl Driver {
 
     /// Waits for the client, for a change to tell, for the time to run out, or for the server to stop.
     async fn listen(&mut self) -> Heard {
-        let account = self.session.account().map(|identity| identity.account);
+        let own = self.session.account().map(LetIn::from);
         let changed = self.session.waiting_for();
         let change = async {
             match changed {
@@ -176,7 +177,7 @@ impl Driver {
         tokio::select! {
             biased;
             () = self.context.stopped() => Heard::Stopping,
-            () = evicted(&mut self.evicted, account) => Heard::Evicted,
+            () = evicted(&mut self.evicted, own) => Heard::Evicted,
             read = timeout_at(self.until, self.wire.read()) => match read {
                 Ok(Ok(octets)) if octets.is_empty() => Heard::End,
                 Ok(Ok(octets)) => Heard::Octets(octets),
@@ -193,17 +194,18 @@ impl Driver {
             return true;
         }
         let Some(identity) = self.session.account() else { return true };
-        self.account = self.context.doors.enter_account(identity.account);
+        let guard = self.context.doors.enter_account(identity.account);
+        self.account = guard.map(|guard| (guard, self.context.logins.enter(identity)));
         tracing::debug!(account = identity.account.0, peer = self.peer.address, "logged in");
         self.account.is_some()
     }
 }
 
-/// Ready when the connections of this account are to end.
-async fn evicted(accounts: &mut broadcast::Receiver<AccountId>, own: Option<AccountId>) {
+/// Ready when the connections of who was let in as this are to end.
+async fn evicted(evictions: &mut broadcast::Receiver<Eviction>, own: Option<LetIn>) {
     loop {
-        match accounts.recv().await {
-            Ok(account) if Some(account) == own => return,
+        match evictions.recv().await {
+            Ok(eviction) if own.is_some_and(|own| eviction.is_of(own)) => return,
             // Too many to have heard them all: it may have been meant.
             Err(RecvError::Lagged(_)) if own.is_some() => return,
             Ok(_) | Err(RecvError::Lagged(_)) => {}

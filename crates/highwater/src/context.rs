@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use session::Shared;
-use store::{AccountId, Store};
+use store::Store;
 use tokio::sync::{broadcast, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Limits;
 use crate::doors::Doors;
+use crate::logins::{Eviction, Logins};
 use crate::metrics::Metrics;
 
 /// What all connections share.
@@ -26,7 +27,9 @@ pub(crate) struct Context {
     /// How much of anything.
     pub(crate) limits: Limits,
     /// Says whose connections are to end.
-    pub(crate) evict: broadcast::Sender<AccountId>,
+    pub(crate) evict: broadcast::Sender<Eviction>,
+    /// Who is logged in.
+    pub(crate) logins: Logins,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }

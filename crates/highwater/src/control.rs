@@ -30,6 +30,7 @@ use tokio::sync::broadcast;
 
 use crate::auth::credentials::Record;
 use crate::auth::{account_name, new_name};
+use crate::logins::Eviction;
 use protocol::{Reply, Request, SOCKET, receive, send};
 
 pub(crate) use journal::{hex, key};
@@ -43,7 +44,7 @@ pub(crate) struct Admin {
     /// Accounts are changed one at a time: a change reads the row before it writes it.
     rows: tokio::sync::Mutex<()>,
     /// Says whose connections are to end.
-    evict: broadcast::Sender<AccountId>,
+    evict: broadcast::Sender<Eviction>,
 }
 
 /// Why a request was not carried out.
@@ -90,7 +91,7 @@ impl Admin {
         store: Store,
         data: &Path,
         message_max: u64,
-        evict: broadcast::Sender<AccountId>,
+        evict: broadcast::Sender<Eviction>,
     ) -> Arc<Self> {
         Arc::new(Self {
             store,
@@ -196,6 +197,10 @@ impl Admin {
         let password = crate::auth::credentials::generate_password().map_err(|e| e.to_string())?;
         match self.add("demo", password.clone(), true).await {
             Ok(()) => Ok(Some(password)),
+            // Another node that started at the same moment has made it.
+            Err(_) if self.store.account_row("demo").await.is_ok_and(|row| row.is_some()) => {
+                Ok(None)
+            }
             Err(Failure::Refused(why)) => Err(why),
             Err(Failure::Gone(error)) => Err(error.to_string()),
         }
@@ -239,7 +244,7 @@ impl Admin {
         })?;
         change(&mut record);
         self.store.update_account(&name, record.encode()).await?;
-        self.end_connections(row.id);
+        self.end_connections(Eviction { account: row.id, version: row.version + 1 });
         Ok(())
     }
 
@@ -247,7 +252,7 @@ impl Admin {
         let _alone = self.rows.lock().await;
         let (name, row) = self.row(name).await?;
         self.store.delete_account(&name).await?;
-        self.end_connections(row.id);
+        self.end_connections(Eviction::of_all(row.id));
         let removed = tokio::task::block_in_place(|| journal::Journal::remove(&self.data, row.id));
         if let Err(error) = removed {
             tracing::warn!(%error, "the account's import journal could not be removed");
@@ -256,9 +261,9 @@ impl Admin {
     }
 
     /// Whoever is logged in must do so again, by the account's new row.
-    fn end_connections(&self, account: AccountId) {
+    fn end_connections(&self, eviction: Eviction) {
         // An error means that there are no connections.
-        let _ = self.evict.send(account);
+        let _ = self.evict.send(eviction);
     }
 
     async fn list(&self, output: &mut (impl AsyncWrite + Unpin)) -> Result<(), Failure> {

@@ -18,12 +18,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::place::Health;
+
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 16;
 /// How long one may last.
 const TIME_MAX: Duration = Duration::from_secs(30);
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// What `/ready` answers.
+#[derive(Clone, Copy)]
+enum State {
+    Ready,
+    NoDatabase,
+    Stopping,
+}
 
 /// What `/metrics` answers.
 pub(crate) trait Source: Send + Sync + 'static {
@@ -35,6 +45,7 @@ pub(crate) trait Source: Send + Sync + 'static {
 pub(crate) async fn serve(
     listener: TcpListener,
     metrics: Arc<dyn Source>,
+    health: watch::Receiver<Health>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -48,9 +59,15 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let (metrics, ready) = (Arc::clone(&metrics), ready.clone());
+                let health = health.clone();
                 tokio::spawn(async move {
                     let _permit = permit;
-                    if timeout(TIME_MAX, converse(stream, metrics, ready)).await.is_err() {
+                    let state = move || match &*health.borrow() {
+                        _ if *ready.borrow() => State::Stopping,
+                        Health::Good => State::Ready,
+                        Health::Away | Health::Broken(_) => State::NoDatabase,
+                    };
+                    if timeout(TIME_MAX, converse(stream, metrics, state)).await.is_err() {
                         tracing::debug!("an HTTP connection lasted too long");
                     }
                 });
@@ -63,10 +80,9 @@ pub(crate) async fn serve(
     }
 }
 
-async fn converse(stream: TcpStream, metrics: Arc<dyn Source>, stopping: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, metrics: Arc<dyn Source>, state: impl Fn() -> State) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response =
-            answer(request.method(), request.uri().path(), &*metrics, *stopping.borrow());
+        let response = answer(request.method(), request.uri().path(), &*metrics, state());
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -79,7 +95,7 @@ fn answer(
     method: &Method,
     path: &str,
     metrics: &dyn Source,
-    stopping: bool,
+    state: State,
 ) -> Response<Full<Bytes>> {
     let (status, text) = match (method, path) {
         (&Method::GET, "/metrics") => match metrics.text() {
@@ -91,8 +107,13 @@ fn answer(
             Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
         },
         (&Method::GET, "/live") => (StatusCode::OK, "live\n"),
-        (&Method::GET, "/ready") if stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        (&Method::GET, "/ready") => (StatusCode::OK, "ready\n"),
+        (&Method::GET, "/ready") => match state {
+            State::Ready => (StatusCode::OK, "ready\n"),
+            State::NoDatabase => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
+            }
+            State::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        },
         (&Method::GET, _) => (StatusCode::NOT_FOUND, "there are /metrics, /live and /ready\n"),
         _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n"),
     };
@@ -109,12 +130,13 @@ mod tests {
     #[test]
     fn three_paths_are_answered() {
         let metrics = Metrics::new();
-        let status = |method, path, stopping| answer(&method, path, &metrics, stopping).status();
-        assert_eq!(status(Method::GET, "/metrics", false), 200);
-        assert_eq!(status(Method::GET, "/live", true), 200);
-        assert_eq!(status(Method::GET, "/ready", false), 200);
-        assert_eq!(status(Method::GET, "/ready", true), 503);
-        assert_eq!(status(Method::GET, "/", false), 404);
-        assert_eq!(status(Method::POST, "/metrics", false), 405);
+        let status = |method, path, state| answer(&method, path, &metrics, state).status();
+        assert_eq!(status(Method::GET, "/metrics", State::Ready), 200);
+        assert_eq!(status(Method::GET, "/live", State::NoDatabase), 200);
+        assert_eq!(status(Method::GET, "/ready", State::Ready), 200);
+        assert_eq!(status(Method::GET, "/ready", State::NoDatabase), 503);
+        assert_eq!(status(Method::GET, "/ready", State::Stopping), 503);
+        assert_eq!(status(Method::GET, "/", State::Ready), 404);
+        assert_eq!(status(Method::POST, "/metrics", State::Ready), 405);
     }
 }

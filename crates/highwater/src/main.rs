@@ -15,6 +15,7 @@ mod doctor;
 mod doors;
 mod http;
 mod lmtp;
+mod logins;
 mod mail;
 mod metrics;
 mod place;

@@ -1,222 +1,192 @@
-//! The store of a data directory, opened for this process alone.
+//! Where mail is kept: a directory, or a PostgreSQL database that many nodes share.
 //!
 //! # Invariants
-//! - Whoever holds an [`OpenStore`] holds the directory's lock: no second process writes the store.
-//! - The committer has a thread of its own and ends after everything that was queued is durable.
+//! - A password in a URL is shown nowhere: what is printed of a [`Location`] has no user and no parameters.
+//! - The directory of a node on PostgreSQL bears a mark, so that nobody takes it for one that holds mail.
 
+mod open;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
-use ring::rand::{SecureRandom as _, SystemRandom};
-use store::embedded::{Embedded, OpenError};
-use store::engine::Engine;
-use store::segments::{self, Maintained, Segments};
-use store::{BatchReport, Clock, Executor, Options, Store};
-use tokio::runtime::Handle;
+use serde::Deserialize;
+use store_postgres::Durability;
 
-/// What is called after each batch.
-pub(crate) type OnBatch = Arc<dyn Fn(BatchReport) + Send + Sync>;
+pub(crate) use open::{Health, OpenError, OpenStore, Use};
 
-/// Where the store is, as the command line, the environment or the file names it.
-pub(crate) fn directory(location: &str) -> Result<PathBuf, String> {
-    if location.starts_with("postgres://") || location.starts_with("postgresql://") {
-        return Err(
-            "this program cannot keep mail in PostgreSQL: name a directory with --data DIR".into(),
-        );
-    }
-    if location.is_empty() {
-        return Err("the store's location is empty: name a directory with --data DIR".into());
-    }
-    Ok(PathBuf::from(location))
-}
+/// What a user says of where mail is: a directory or a URL, which may hold a password.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Location(String);
 
-/// How long a body is kept after the last message that had it is gone. No view is so old: an idle client is
-/// sent away sooner, and one that is not idle hears of what is gone.
-const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often space is given back.
-const BETWEEN: Duration = Duration::from_secs(60 * 60);
-/// A store with its committer.
-pub(crate) struct OpenStore {
-    /// The store.
-    pub(crate) store: Store,
-    engine: Arc<Embedded>,
-    bodies: Segments,
-    committer: JoinHandle<()>,
-    keeper: Option<Keeper>,
-}
-
-/// The thread that gives space back; it ends when its channel does.
-struct Keeper {
-    stop: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl OpenStore {
-    /// Opens the directory, and makes it where there is none. Blocks; called inside the runtime.
-    pub(crate) fn open(data: &Path, on_batch: Option<OnBatch>) -> Result<Self, OpenError> {
-        let engine = Embedded::open(data)?;
-        let bodies = Segments::open(data, segments::Limits::default())?;
-        let options = Options { on_batch, ..Options::default() };
-        let executor = Arc::new(Blocking(Handle::current()));
-        let engine = Arc::new(engine);
-        let (store, committer) = Store::open(
-            Arc::clone(&engine) as Arc<dyn Engine>,
-            Arc::new(bodies.clone()),
-            executor,
-            Arc::new(System),
-            options,
-        );
-        let thread = std::thread::Builder::new().name("committer".into());
-        let committer = thread.spawn(move || committer.run()).map_err(|source| OpenError::Io {
-            tried: "start the committer's thread for",
-            path: data.into(),
-            source,
-        })?;
-        Ok(Self { store, engine, bodies, committer, keeper: None })
+impl Location {
+    /// The URL of a database, if it is one.
+    fn url(&self) -> Option<&str> {
+        let is_url = ["postgres://", "postgresql://"].iter().any(|it| self.0.starts_with(it));
+        is_url.then_some(self.0.as_str())
     }
 
-    /// From now on gives the space of deleted messages back, in a thread of its own, and of the history of
-    /// expunges that is older than so many seconds; all of it is kept when there is no such bound.
-    pub(crate) fn keep(&mut self, history_seconds: Option<i64>) -> std::io::Result<()> {
-        let (stop, stopped) = mpsc::channel();
-        let (store, engine) = (self.store.clone(), Arc::clone(&self.engine));
-        let bodies = self.bodies.clone();
-        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
-            while stopped.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
-                match reclaim(&store, &engine, &bodies, GRACE, history_seconds) {
-                    Ok(done) if done == Reclaimed::default() => {}
-                    Ok(done) => tracing::info!(?done, "space was given back"),
-                    Err(error) => tracing::error!(%error, "space could not be given back"),
-                }
-            }
-        })?;
-        self.keeper = Some(Keeper { stop, thread });
-        Ok(())
-    }
-
-    /// Refuses further changes and waits until those that were taken are durable.
-    pub(crate) async fn close(self) -> Result<()> {
-        let Self { store, committer, keeper, engine: _, bodies: _ } = self;
-        store.shutdown();
-        drop(store);
-        let join = move || {
-            let kept = keeper.is_none_or(|Keeper { stop, thread }| {
-                drop(stop);
-                thread.join().is_ok()
-            });
-            committer.join().is_ok() && kept
-        };
-        let ended = tokio::task::spawn_blocking(join).await.context("waiting for the committer")?;
-        anyhow::ensure!(ended, "the committer or the keeper ended early; see the log above");
-        Ok(())
+    /// Whether it is a database.
+    pub(crate) fn is_database(&self) -> bool {
+        self.url().is_some()
     }
 }
 
-/// What was given back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Reclaimed {
-    bodies: usize,
-    files: Maintained,
-    history_records: u64,
-}
-
-/// Gives back the space of bodies that nothing has referred to for so long, of files with little left, and of
-/// history that is too old to be kept.
-fn reclaim(
-    store: &Store,
-    engine: &Embedded,
-    bodies: &Segments,
-    grace: Duration,
-    history_seconds: Option<i64>,
-) -> Result<Reclaimed, store::Error> {
-    let grace = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
-    let given_back = store.reclaim(grace)?;
-    let files = segments::maintain(engine, bodies, store.now().saturating_sub(grace))?;
-    let forget = |seconds| store.forget_history(seconds);
-    let history_records = history_seconds.map(forget).transpose()?.unwrap_or(0);
-    Ok(Reclaimed { bodies: given_back, files, history_records })
-}
-
-/// Runs the store's blocking work on the runtime's threads for that.
-struct Blocking(Handle);
-
-impl Executor for Blocking {
-    fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        self.0.spawn_blocking(job);
+impl From<&str> for Location {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
     }
 }
 
-/// The machine's clock and its random numbers.
-struct System;
-
-impl Clock for System {
-    fn now(&self) -> i64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|since| i64::try_from(since.as_secs()).ok())
-            .unwrap_or(0)
-    }
-
-    fn random(&self) -> u64 {
-        let mut octets = [0; 8];
-        if SystemRandom::new().fill(&mut octets).is_err() {
-            tracing::error!("the system gives no random numbers");
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.url() {
+            Some(url) => f.write_str(&shown(url)),
+            None => f.write_str(&self.0),
         }
-        u64::from_be_bytes(octets)
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A URL without its user, password and parameters.
+fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+    let (place, parameters) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    // A password may hold what should be encoded: nothing before the last @ is shown, wherever that is.
+    match place.rsplit_once('@') {
+        _ if parameters.contains('@') => format!("{scheme}://…"),
+        Some((_, place)) => format!("{scheme}://{place}"),
+        None => format!("{scheme}://{place}"),
+    }
+}
+
+/// Where mail is.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// In a directory, for one process.
+    Directory(PathBuf),
+    /// In a database.
+    Database(Database),
+}
+
+/// A PostgreSQL database, and how this node uses it.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    /// Its URL.
+    pub(crate) location: Location,
+    /// The password, where the URL has none.
+    pub(crate) password: Option<Password>,
+    /// The directory of this node.
+    pub(crate) node: PathBuf,
+    /// Whether that directory was named, rather than taken because none was.
+    pub(crate) is_named: bool,
+    /// What its server must be set up for.
+    pub(crate) durability: Durability,
+    /// Connections that write, and that read.
+    pub(crate) connections: (usize, usize),
+    /// The timeline that the administrator vouches for.
+    pub(crate) vouched_timeline: Option<u32>,
+}
+
+/// What is never printed.
+#[derive(Clone)]
+pub(crate) struct Password(pub(crate) String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Place {
+    /// The directory of the process that serves this place: its lock, its control socket, its certificate.
+    pub(crate) fn directory(&self) -> &Path {
+        match self {
+            Self::Directory(directory) => directory,
+            Self::Database(database) => &database.node,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "{}", directory.display()),
+            Self::Database(database) => write!(f, "{}", database.location),
+        }
+    }
+}
+
+/// The file that marks the directory of a node: it names the database.
+const MARK: &str = "node";
+
+/// The database of the node whose directory this is, as [`Location`] shows it.
+pub(crate) fn mark(directory: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(directory.join(MARK)).ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+impl Database {
+    /// With this directory, and everything else as it is when nothing is said.
+    pub(crate) fn at(location: impl Into<Location>, node: impl Into<PathBuf>) -> Self {
+        let store_postgres::Options { durability, writers, readers, vouched_timeline } =
+            store_postgres::Options::default();
+        Self {
+            location: location.into(),
+            password: None,
+            node: node.into(),
+            is_named: false,
+            durability,
+            connections: (writers, readers),
+            vouched_timeline,
+        }
+    }
+
+    /// The URL with the password in it.
+    fn url(&self) -> String {
+        let url = self.location.0.clone();
+        let Some(Password(password)) = &self.password else { return url };
+        let encoded: String = password.bytes().map(|octet| format!("%{octet:02X}")).collect();
+        let mark = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{mark}password={encoded}")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use imap::command::DateTime;
-    use store::{Change, NewMessage, Outcome};
-
     use super::*;
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_space_of_an_expunged_message_is_given_back() {
-        let data = tempfile::tempdir().unwrap();
-        let opened = OpenStore::open(data.path(), None).unwrap();
-        let store = opened.store.clone();
-        let account = store.create_account("a", Vec::new()).await.unwrap();
-        let state = store.account(account).await.unwrap().state();
-        let mailbox = state.mailbox("INBOX").unwrap().id.unwrap();
-        for flags in [vec![], vec![imap::flag::Flag::System(imap::flag::SystemFlag::Deleted)]] {
-            let mut receiver = store.receive().unwrap();
-            receiver.write(b"A: b\r\n\r\nc").unwrap();
-            let body = receiver.finish().await.unwrap();
-            let internal_date = DateTime { unix: 0, zone_minutes: 0 };
-            let messages = vec![NewMessage { body, flags, internal_date }];
-            store.submit(Change::Append { mailbox, messages }).await.unwrap();
+    #[test]
+    fn what_is_shown_of_a_url_has_no_user_and_no_password() {
+        for (url, shown) in [
+            ("postgres://one/mail", "postgres://one/mail"),
+            ("postgres://u:secret@one:1,two:2/mail?sslmode=disable", "postgres://one:1,two:2/mail"),
+            ("postgresql://u:se@cr/et@one/mail?password=secret", "postgresql://one/mail"),
+            ("postgres://u:secret@", "postgres://"),
+            ("postgres://u:sec?ret@one/mail", "postgres://…"),
+            ("postgres://u:s@ec#ret@one/mail", "postgres://…"),
+            ("postgres://one/mail?user=u&password=sec@ret", "postgres://…"),
+            ("./mail@home", "./mail@home"),
+        ] {
+            let location = Location::from(url);
+            assert_eq!(location.to_string(), shown);
+            assert_eq!(format!("{location:?}"), shown);
         }
-        let expunged = store.submit(Change::Expunge { mailbox, uids: None }).await;
-        assert!(matches!(expunged, Ok(Outcome::Expunged(_))));
-        let give_back = |grace, history| {
-            reclaim(&store, &opened.engine, &opened.bodies, grace, history).unwrap()
-        };
-        assert_eq!(give_back(GRACE, None), Reclaimed::default());
-        assert_eq!(give_back(GRACE, Some(86_400)), Reclaimed::default());
-        // The clock counts whole seconds: the moment must be past.
-        let (mut bodies, mut records) = (0, 0);
-        while bodies == 0 || records == 0 {
-            tokio::task::yield_now().await;
-            let past = give_back(Duration::ZERO, Some(0));
-            bodies += past.bodies;
-            records += past.history_records;
-        }
-        assert_eq!((bodies, records), (1, 1));
-        drop(store);
-        opened.close().await.unwrap();
     }
 
     #[test]
-    fn a_database_is_refused_by_name() {
-        assert!(directory("postgres://x/y").unwrap_err().contains("PostgreSQL"));
-        assert_eq!(directory("./d"), Ok(PathBuf::from("./d")));
+    fn the_password_of_a_file_goes_into_the_url() {
+        let mut database = Database::at("postgres://u@one/mail", "");
+        assert_eq!(database.url(), "postgres://u@one/mail");
+        database.password = Some(Password("a&b".into()));
+        assert_eq!(database.url(), "postgres://u@one/mail?password=%61%26%62");
+        database.location = Location::from("postgres://u@one/mail?sslmode=disable");
+        assert_eq!(database.url(), "postgres://u@one/mail?sslmode=disable&password=%61%26%62");
+        assert!(!format!("{database:?}").contains("a&b"));
     }
 }

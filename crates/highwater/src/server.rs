@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use session::Shared;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::auth::Accounts;
@@ -23,8 +23,9 @@ use crate::config::{Config, ListenAddress};
 use crate::context::Context;
 use crate::control::{self, Admin};
 use crate::doors::{Doors, Refused};
+use crate::logins::Logins;
 use crate::metrics::{Metrics, Protocol};
-use crate::place::OpenStore;
+use crate::place::{OpenStore, Place, Use};
 use crate::wire::Stream;
 use crate::{connection, http, lmtp, tls};
 
@@ -77,15 +78,17 @@ pub(crate) enum StartError {
 
 impl Server {
     /// Opens the store and binds every listener.
-    pub(crate) async fn start(config: &Config, data: &Path) -> Result<Self, StartError> {
+    pub(crate) async fn start(config: &Config, place: &Place) -> Result<Self, StartError> {
+        let other = |error: io::Error| StartError::Other(error.into());
+        let data = place.directory();
         let metrics = Arc::new(Metrics::new());
         let observer = Arc::clone(&metrics);
         let mut opened = tokio::task::block_in_place(|| {
-            OpenStore::open(data, Some(Arc::new(move |report| observer.batch(report))))
+            OpenStore::open(place, Use::Serve, Some(Arc::new(move |report| observer.batch(report))))
         })
         .map_err(|error| StartError::Store(error.into()))?;
-        let history = config.history.keep.seconds();
-        opened.keep(history).map_err(|error| StartError::Other(error.into()))?;
+        opened.keep(config.history.keep.seconds()).map_err(other)?;
+        opened.follow().map_err(other)?;
         let tls = tls::acceptor(&config.tls, data).map_err(StartError::Other)?;
         let accounts = Accounts::new(opened.store.clone(), config.limits.password_checks.0)
             .map_err(|error| StartError::Other(error.into()))?;
@@ -105,6 +108,7 @@ impl Server {
             metrics,
             limits: config.limits.clone(),
             evict: evict.clone(),
+            logins: Logins::default(),
             stopping,
         });
         let admin = Admin::new(opened.store.clone(), data, config.limits.message.0, evict);
@@ -167,8 +171,9 @@ impl Server {
         self.ready.iter().find(|ready| ready.name == name).map(|ready| ready.address.as_str())
     }
 
-    /// Serves until `until` is ready, then ends in order.
-    pub(crate) async fn run(self, until: impl Future<Output = ()>) -> Result<()> {
+    /// Serves until `until` is ready, then ends in order. Answers why it ended, if that was not to be: see
+    /// [`OpenStore::broken`].
+    pub(crate) async fn run(self, until: impl Future<Output = ()>) -> Result<Option<String>> {
         let mut tasks = JoinSet::new();
         for bound in self.bound {
             let context = Arc::clone(&self.context);
@@ -185,9 +190,19 @@ impl Server {
         if let Some(listener) = self.http {
             let (metrics, stopping) =
                 (Arc::clone(&self.context.metrics), self.context.stopping.clone());
-            tasks.spawn(http::serve(listener, metrics, stopping));
+            tasks.spawn(http::serve(listener, metrics, self.opened.health(), stopping));
         }
-        until.await;
+        let watching = self.opened.engine.is_shared().then(|| {
+            let (logins, store) = (self.context.logins.clone(), self.context.store.clone());
+            tokio::spawn(logins.watch(store, self.context.evict.clone()))
+        });
+        let broken = tokio::select! {
+            () = until => None,
+            why = self.opened.broken() => Some(why),
+        };
+        if let Some(why) = &broken {
+            tracing::error!(why, "the server ends, since only a new start helps");
+        }
         tracing::info!("stopping: running commands finish, no new ones are begun");
         let time_to_stop = self.context.limits.time_to_stop.0;
         self.stop.send_replace(true);
@@ -201,8 +216,9 @@ impl Server {
                 tracing::debug!(%error, "a socket could not be removed");
             }
         }
+        watching.inspect(JoinHandle::abort);
         drop(self.context);
-        self.opened.close().await
+        self.opened.close().await.map(|()| broken)
     }
 }
 

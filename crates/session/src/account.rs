@@ -26,6 +26,8 @@ pub struct Identity {
     pub name: String,
     /// The account.
     pub account: AccountId,
+    /// The version of the account's row that let the user in.
+    pub version: u64,
     /// Capabilities that are switched off for this user, besides those that are for everyone.
     pub without: Vec<String>,
 }

@@ -59,7 +59,18 @@ impl Default for Options {
 pub struct Postgres {
     pub(crate) inner: Arc<Inner>,
     /// Takes care of the connections; ended when the engine is dropped.
-    runtime: Option<Runtime>,
+    _threads: Threads,
+}
+
+/// A runtime that may be dropped anywhere: within another one, too.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 pub(crate) struct Inner {
@@ -96,10 +107,11 @@ impl Postgres {
             .build()
             .map_err(|error| unusable(&place, format!("no thread could be started: {error}")))?;
         let handle = runtime.handle().clone();
+        let threads = Threads(Some(runtime));
         let inner = wait(&handle, Inner::open(node, &place, &handle, options))?;
         let notices = Arc::clone(&inner.notices);
-        runtime.spawn(notices.run(place, handle));
-        Ok(Self { inner: Arc::new(inner), runtime: Some(runtime) })
+        inner.runtime.spawn(notices.run(place, handle));
+        Ok(Self { inner: Arc::new(inner), _threads: threads })
     }
 
     /// The place for bodies in the same database.
@@ -109,14 +121,6 @@ impl Postgres {
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         wait(&self.inner.runtime, future)
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

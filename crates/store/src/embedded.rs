@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 use checkpoint::Checkpointer;
-pub use directory::OpenError;
-use directory::{Directory, io_error};
+use directory::io_error;
+pub use directory::{Directory, OpenError};
 use health::Health;
 use read::{Readers, read_error};
 

@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Failure;
 use super::serve::{start_failure, temporary_directory};
 use crate::config::{Config, ListenAddress};
+use crate::place;
 use crate::server::Server;
 
 const USER: &str = "demo";
@@ -47,7 +48,9 @@ impl Demo {
         let mut config = Config::default();
         config.listen.imap = vec![ListenAddress::Tcp(([127, 0, 0, 1], 0).into())];
         (config.listen.imaps, config.listen.lmtp) = (Vec::new(), Vec::new());
-        let server = Server::start(&config, directory.path()).await.map_err(start_failure)?;
+        let server = Server::start(&config, &place::Place::Directory(directory.path().into()))
+            .await
+            .map_err(start_failure)?;
         server.admin.make_account(USER, PASSWORD).await.map_err(|why| anyhow!(why))?;
         let address = server.first("imap").context("the server does not listen")?.to_owned();
         let (end, ended) = tokio::sync::oneshot::channel::<()>();

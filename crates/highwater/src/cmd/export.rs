@@ -1,6 +1,6 @@
 //! `highwater export`: an account's mail into files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -11,6 +11,7 @@ use super::{Failure, StoreArgs, say, tell};
 use crate::control::client::{Control, Missing};
 use crate::control::protocol::{Reply, Request};
 use crate::mail::write::{Exported, Exporter, Format};
+use crate::place::Place;
 
 /// Writes an account's mail into mbox files or a Maildir++, with flags, keywords and dates.
 #[derive(Args, Debug)]
@@ -34,8 +35,8 @@ pub(crate) struct Export {
 impl Export {
     /// Does it.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let data = self.store.directory(&self.store.config()?)?;
-        let (count, keywords_lost) = self.export(&data).await?;
+        let place = self.store.place(&self.store.config()?)?;
+        let (count, keywords_lost) = self.export(&place).await?;
         if keywords_lost > 0 {
             tell(&format!(
                 "{keywords_lost} keywords were left out: a Maildir folder has room for 26 different ones"
@@ -44,8 +45,8 @@ impl Export {
         say(&format!("{count} messages written to {}", self.path.display()))
     }
 
-    async fn export(&self, data: &Path) -> Result<(u64, u64)> {
-        let mut control = Control::open(data, Missing::Refuse).await?;
+    async fn export(&self, place: &Place) -> Result<(u64, u64)> {
+        let mut control = Control::open(place, Missing::Refuse).await?;
         let mut exporter = block_in_place(|| Exporter::create(self.format, &self.path))?;
         control
             .ask(&Request::Export { user: self.user.clone(), mailbox: self.mailbox.clone() })

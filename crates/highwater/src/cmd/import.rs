@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,6 +18,7 @@ use crate::control::protocol::{Item, Reply, Request, receive, send};
 use crate::control::{hex, key};
 use crate::mail::mbox::Quoting;
 use crate::mail::{FiledMessage, Source};
+use crate::place::Place;
 
 /// How many messages back a refusal still finds the position of its message.
 const POSITIONS_MAX: usize = 4096;
@@ -62,8 +63,8 @@ impl Import {
     /// Does it.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let config = self.store.config()?;
-        let data = self.store.directory(&config)?;
-        let tally = self.import(&data, config.limits.message.0).await?;
+        let place = self.store.place(&config)?;
+        let tally = self.import(&place, config.limits.message.0).await?;
         say(&format!(
             "{} messages taken, {} were there already, {} could not be taken",
             tally.stored, tally.present, tally.bad
@@ -75,8 +76,8 @@ impl Import {
         Ok(())
     }
 
-    async fn import(&self, data: &Path, message_max: u64) -> Result<Tally> {
-        let control = Control::open(data, Missing::Refuse).await?;
+    async fn import(&self, place: &Place, message_max: u64) -> Result<Tally> {
+        let control = Control::open(place, Missing::Refuse).await?;
         import(control, &self.user, &self.mailbox, &self.paths, self.quoting, message_max).await
     }
 }

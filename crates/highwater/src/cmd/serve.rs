@@ -1,7 +1,7 @@
 //! `highwater serve`: the server, ready to use without configuration.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::{Exit, Failure, StoreArgs, say, tell};
 use crate::config::{Config, ListenAddress};
 use crate::control::client::Control;
 use crate::mail::mbox::Quoting;
+use crate::place::Place;
 use crate::server::{Ready, Server, StartError};
 
 /// Serves mail over IMAP and takes it over LMTP.
@@ -23,7 +24,8 @@ use crate::server::{Ready, Server, StartError};
                         IMAPS on :1993, LMTP on :1024,\na self-signed certificate, and an account `demo` \
                         whose password is printed once.\n\nWhen every listener is up, one line is \
                         printed to standard output: ready imap=… imaps=… lmtp=…\nSIGTERM and SIGINT end \
-                        the server in order; the exit code is 0."
+                        the server in order; the exit code is 0. Where many nodes share a database that lacks what it had\n\
+                        acknowledged, the server ends in order with 9, and is to be started again."
 )]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -47,7 +49,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "CAPABILITY")]
     without: Vec<String>,
     /// A server for tests: mail in a temporary directory, free ports on loopback, all gone at the end.
-    #[arg(long, conflicts_with_all = ["data", "store"])]
+    #[arg(long, conflicts_with_all = ["data", "store", "DatabaseArgs"])]
     ephemeral: bool,
     /// With --ephemeral, make this account; can be repeated [default: test:test].
     #[arg(long, value_name = "NAME:PASSWORD", requires = "ephemeral")]
@@ -98,11 +100,11 @@ impl Serve {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
         let temporary = if self.ephemeral { Some(temporary_directory()?) } else { None };
-        let data = match &temporary {
-            Some(directory) => directory.path().to_owned(),
-            None => self.store.directory(&config)?,
+        let place = match &temporary {
+            Some(directory) => Place::Directory(directory.path().to_owned()),
+            None => self.store.place(&config)?,
         };
-        let server = Server::start(&config, &data).await.map_err(start_failure)?;
+        let server = Server::start(&config, &place).await.map_err(start_failure)?;
         let accounts = if self.ephemeral {
             self.prepare(&server, config.limits.message.0).await?
         } else if self.no_demo {
@@ -111,7 +113,7 @@ impl Serve {
             let demo = server.admin.make_demo().await.map_err(|why| anyhow!(why))?;
             demo.map(|password| ("demo".to_owned(), password)).into_iter().collect()
         };
-        tell(&welcome(&server, &data, &accounts, self.ephemeral));
+        tell(&welcome(&server, &place, &accounts, self.ephemeral));
         say(&if self.ready_json { ready_json(&server.ready) } else { ready(&server.ready) })?;
         let until = async {
             tokio::select! {
@@ -120,11 +122,14 @@ impl Serve {
                 () = parent_gone(parent), if self.exit_with_parent => {}
             }
         };
-        server.run(until).await?;
+        let broken = server.run(until).await?;
         if let Some(directory) = temporary {
             directory.close().context("the temporary directory cannot be removed")?;
         }
-        Ok(())
+        match broken {
+            None => Ok(()),
+            Some(why) => Err(Failure::new(Exit::Restart, anyhow!(why))),
+        }
     }
 
     /// Makes an ephemeral server's accounts and loads their mail.
@@ -159,7 +164,7 @@ pub(super) fn temporary_directory() -> Result<tempfile::TempDir> {
 
 pub(super) fn start_failure(error: StartError) -> Failure {
     match error {
-        StartError::Store(error) => Failure::new(Exit::Store, error),
+        StartError::Store(error) => error.into(),
         StartError::Listen(error) => Failure::new(Exit::Listen, error),
         StartError::Other(error) => error.into(),
     }
@@ -192,13 +197,18 @@ fn ready_json(listeners: &[Ready]) -> String {
 }
 
 /// How to connect, and what to try.
-fn welcome(server: &Server, data: &Path, accounts: &[(String, String)], ephemeral: bool) -> String {
+fn welcome(
+    server: &Server,
+    place: &Place,
+    accounts: &[(String, String)],
+    ephemeral: bool,
+) -> String {
     let mut text = String::from("\n");
     // Writing to a String cannot fail.
     let _ = if ephemeral {
         writeln!(text, "Mail is kept in a temporary directory and is gone at the end.")
     } else {
-        writeln!(text, "Mail is kept in {}.", data.display())
+        writeln!(text, "Mail is kept in {place}.")
     };
     for listener in &server.ready {
         let _ = writeln!(text, "  {:<6}{}", listener.name, listener.address);

@@ -1,10 +1,10 @@
 //! The other end of the control socket: what the commands use.
 //!
 //! # Invariants
-//! - With a server running, the server does the work; without one this process takes the server's lock first.
+//! - With a server running, the server does the work; without one this process opens the store itself, which on a
+//!   directory takes the server's lock first.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -16,13 +16,49 @@ use tokio::task::JoinHandle;
 use super::Admin;
 use super::protocol::{Reply, Request, SOCKET, receive, send};
 use crate::config::Limits;
-use crate::place::OpenStore;
+use crate::place::{OpenStore, Place, Use, mark};
 
 /// A conversation with whoever holds the store.
 pub(crate) struct Control {
     /// Requests go out here, replies come in.
     pub(crate) stream: BufStream<UnixStream>,
     own: Option<(OpenStore, JoinHandle<()>)>,
+}
+
+/// The control socket of the server whose directory this is; `None` where none runs.
+async fn reach(place: &Place, missing: Missing) -> Result<Option<UnixStream>> {
+    let data = place.directory();
+    match place {
+        Place::Directory(_) if missing == Missing::Refuse && !data.is_dir() => bail!(
+            "there is no data directory {}: name the one that `serve` uses with --data",
+            data.display()
+        ),
+        Place::Directory(_) => {}
+        Place::Database(database) => match mark(data) {
+            Some(mark) if mark == database.location.to_string() => {}
+            Some(mark) if database.is_named => bail!(
+                "{} is the directory of a node on {mark}, not on {}: leave out one of both",
+                data.display(),
+                database.location
+            ),
+            _ => return Ok(None),
+        },
+    }
+    let socket = data.join(SOCKET);
+    match UnixStream::connect(&socket).await {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("{} cannot be reached: are you the server's user?", socket.display())
+        }),
+    }
 }
 
 /// Whether a command may make a data directory where there is none.
@@ -35,32 +71,16 @@ pub(crate) enum Missing {
 }
 
 impl Control {
-    /// Reaches the server of this data directory, or opens the store itself.
-    pub(crate) async fn open(data: &Path, missing: Missing) -> Result<Self> {
-        if missing == Missing::Refuse && !data.is_dir() {
-            bail!(
-                "there is no data directory {}: name the one that `serve` uses with --data",
-                data.display()
-            );
+    /// Reaches the server whose directory this is, or opens the store itself: of a database as another node.
+    pub(crate) async fn open(place: &Place, missing: Missing) -> Result<Self> {
+        if let Some(stream) = reach(place, missing).await? {
+            return Ok(Self { stream: BufStream::new(stream), own: None });
         }
-        let socket = data.join(SOCKET);
-        match UnixStream::connect(&socket).await {
-            Ok(stream) => return Ok(Self { stream: BufStream::new(stream), own: None }),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                ) => {}
-            Err(error) => {
-                return Err(error).with_context(|| {
-                    format!("{} cannot be reached: are you the server's user?", socket.display())
-                });
-            }
-        }
-        let opened = tokio::task::block_in_place(|| OpenStore::open(data, None))?;
+        let opened = tokio::task::block_in_place(|| OpenStore::open(place, Use::Command, None))?;
         let (ours, theirs) = UnixStream::pair().context("a pair of sockets cannot be made")?;
         let (evict, _) = broadcast::channel(1);
-        let admin = Admin::new(opened.store.clone(), data, Limits::default().message.0, evict);
+        let (store, data) = (opened.store.clone(), place.directory());
+        let admin = Admin::new(store, data, Limits::default().message.0, evict);
         let task = tokio::spawn(admin.converse(theirs));
         Ok(Self { stream: BufStream::new(ours), own: Some((opened, task)) })
     }

@@ -7,12 +7,13 @@
 //! # Invariants
 //! - A batch is handed to the store only after its line is durable.
 //! - A line that ends in the middle was never acted upon.
+//! - One process at a time has it.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use store::{AccountId, MailboxId};
@@ -76,7 +77,7 @@ impl Journal {
     /// Opens the account's journal. Blocks.
     pub(crate) fn open(data: &Path, account: AccountId) -> io::Result<Self> {
         let directory = data.join(DIRECTORY);
-        std::fs::create_dir_all(&directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let path = directory.join(account.0.to_string());
         let mut file = OpenOptions::new()
             .read(true)
@@ -85,6 +86,11 @@ impl Journal {
             .truncate(false)
             .mode(0o600)
             .open(path)?;
+        // A command beside the server, over a database, is another process.
+        if let Err(error) = file.try_lock() {
+            let why = format!("another import for this account is under way: {error}");
+            return Err(io::Error::other(why));
+        }
         File::open(&directory)?.sync_all()?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
@@ -212,6 +218,11 @@ mod tests {
         journal.begin(intent(&[3])).unwrap();
         journal.end(false).unwrap();
         journal.begin(intent(&[4])).unwrap();
+        assert!(
+            Journal::open(data.path(), ACCOUNT)
+                .is_err_and(|why| why.to_string().contains("under way"))
+        );
+        drop(journal);
         let journal = Journal::open(data.path(), ACCOUNT).unwrap();
         assert!(journal.has(&[1; 16]) && journal.has(&[2; 16]));
         assert!(!journal.has(&[3; 16]) && !journal.has(&[4; 16]));
@@ -227,10 +238,12 @@ mod tests {
         journal.begin(intent(&[1])).unwrap();
         journal.end(true).unwrap();
         journal.file.write_all(b"batch 1 2 3 0101").unwrap();
+        drop(journal);
         let mut journal = Journal::open(data.path(), ACCOUNT).unwrap();
         assert!(journal.has(&[1; 16]) && journal.unsettled().is_none());
         journal.begin(intent(&[5])).unwrap();
         journal.end(true).unwrap();
+        drop(journal);
         assert!(Journal::open(data.path(), ACCOUNT).unwrap().has(&[5; 16]));
     }
 

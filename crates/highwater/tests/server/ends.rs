@@ -49,10 +49,25 @@ fn a_wrong_configuration_names_the_line() {
     assert_eq!(output.status.code(), Some(3));
     let error = text(&output.stderr);
     assert!(error.contains("highwater.toml:3: unknown field `lime`"), "{error}");
-    let output = run(&["serve", "--store", "postgres://localhost/mail"], "");
-    assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stderr).contains("--data DIR"));
     assert_eq!(run(&["serve", "--imap", "localhost"], "").status.code(), Some(2));
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_an_error_without_its_password() {
+    let data = tempfile::tempdir().unwrap();
+    for (url, code, says) in [
+        ("postgres://u:secret@db.example/mail?sslmode=prefer", 3, "say verify-full, or disable"),
+        ("postgres://u:secret@127.0.0.1:1/mail", 4, "cannot be reached at 127.0.0.1:1/mail"),
+    ] {
+        let data = data.path().to_str().unwrap();
+        let output = run(&["serve", "--store", url, "--data", data], "");
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(says) && !error.contains("secret"), "{error}");
+    }
+    let output = run(&["serve", "--data", "x", "--single-database"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--store postgres://"));
 }
 
 #[test]

@@ -19,9 +19,12 @@ impl Users {
     async fn find(&self, user: &[u8], password: &[u8]) -> Result<Identity, AuthFailure> {
         let name = std::str::from_utf8(user).map_err(|_| AuthFailure::Credentials)?;
         match self.0.account_row(name).await {
-            Ok(Some(row)) if password == b"secret" => {
-                Ok(Identity { name: name.to_owned(), account: row.id, without: Vec::new() })
-            }
+            Ok(Some(row)) if password == b"secret" => Ok(Identity {
+                name: name.to_owned(),
+                account: row.id,
+                version: row.version,
+                without: Vec::new(),
+            }),
             _ => Err(AuthFailure::Credentials),
         }
     }

@@ -109,7 +109,12 @@ impl House {
         let options = Options { fold_bytes: 600, ..Options::default() };
         let (engine, bodies) = (self.engine.clone(), self.bodies.clone());
         let (store, committer) = Store::open(engine, bodies, Arc::new(Inline), clock, options);
-        let identity = Identity { name: "alex".into(), account: self.account, without: Vec::new() };
+        let identity = Identity {
+            name: "alex".into(),
+            account: self.account,
+            version: 1,
+            without: Vec::new(),
+        };
         let shared = Shared {
             store,
             authenticator: Arc::new(Anyone(identity)),

@@ -96,9 +96,9 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// The directory, locked.
+/// A data directory, locked for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub struct Directory {
     path: PathBuf,
     /// Unlocked when it is closed.
     _lock: File,
@@ -106,7 +106,10 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Makes the directory where there is none, and locks it.
-    pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when another process has it, [`OpenError::Io`].
+    pub fn lock(path: &Path) -> Result<Self, OpenError> {
         private_directory(path).map_err(io_error("make the directory", path))?;
         let file = path.join("lock");
         let mut lock = private_file(&file).map_err(io_error("open", &file))?;
@@ -124,7 +127,8 @@ impl Directory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

@@ -27,6 +27,7 @@ use super::metrics::Counts;
 use super::remote::{Door, Remote, Shut};
 use super::units;
 use crate::cmd::{Exit, Failure, tell};
+use crate::place::Health;
 use report::Reporter;
 
 /// `queue work`
@@ -166,7 +167,9 @@ impl Work {
             })?;
             let bound = listener.local_addr().context("the address of the metrics")?;
             tell(&format!("metrics on http://{bound}/metrics"));
-            tokio::spawn(crate::http::serve(listener, counts, ended));
+            // A queue has no database of its own.
+            let (_, health) = watch::channel(Health::Good);
+            tokio::spawn(crate::http::serve(listener, counts, health, ended));
         }
         Ok(ending)
     }
