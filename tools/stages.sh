@@ -86,7 +86,14 @@ postgres_programs() { # the folder of PostgreSQL's programs: installed, or unpac
     PYTHONPATH=tests python3 -B -c 'from kit import postgres; print(postgres.programs())'
 }
 
-stage_postgres() { cargo test -q -p $APART; }
+stage_postgres() {
+    local rounds=100 disconnects=40
+    [ -z "${LONG:-}" ] || rounds=5000 disconnects=600
+    cargo test -q -p $APART || return 1
+    export STORE=postgres NODES=3
+    tests/race/claim.py --rounds $rounds --clients 24 --seed "$SEED" && tests/race/move.py &&
+        tests/clients/reconnect.py --disconnects $disconnects --seed "$SEED"
+}
 
 highwater_binary() { # the absolute path of the release build
     echo "${HIGHWATER_BIN:-$(cd "$target" && pwd)/release/highwater}"

@@ -42,7 +42,7 @@ def main():
         first, fresh = messages[:arguments.messages], messages[arguments.messages:]
         taken = mailboxes.fill(running.imap, count=len(first), boxes=["INBOX"], messages=first)
         with (
-            proxy.Proxy(running.imap, arguments.seed, OCTETS) as cutter,
+            proxy.Proxy(running.addresses, arguments.seed, OCTETS) as cutter,
             Mirror(cutter.port, modules, home) as mirror,
             author.Author("other", running.imap, arguments.seed, taken, fresh, lambda _: True,
                           weights=WEIGHTS, share=1, pause=0.04) as other,

@@ -15,13 +15,15 @@ ABORT = struct.pack("ii", 1, 0)
 class Proxy:
     """Hands connections on to `address`, each piece after `delay` seconds.
 
+    Of several addresses, for each connection the seed draws one.
+
     With `octets`, a least and a most, it cuts each connection after a number of octets
     from the server that the seed draws; half of the cuts are a plain end, the others a
     reset. While `hold` is set nothing is cut.
     """
 
     def __init__(self, address, seed=0, octets=None, delay=0):
-        self.address = address
+        self.addresses = [address] if isinstance(address, str) else address
         self.chance = random.Random(seed)
         self.octets = octets
         self.delay = delay
@@ -42,12 +44,12 @@ class Proxy:
 
     def accept(self):
         """Take connections until the listener is closed."""
-        host, port = self.address.rsplit(":", 1)
         while True:
             try:
                 near, _ = self.listener.accept()
             except OSError:
                 return
+            host, port = self.chance.choice(self.addresses).rsplit(":", 1)
             try:
                 far = socket.create_connection((host, int(port)))
             except OSError:

@@ -1,17 +1,21 @@
 """Start the server under test and end it, whichever it is.
 
 Highwater unless PEER names another one (dovecot, cyrus): then the same program
-runs against that, which tests the program. Only processes started here are ever
-ended, by their process id.
+runs against that, which tests the program. With STORE=postgres Highwater's mail is in a
+PostgreSQL of the test's own, and NODES of it share that. Only processes started here
+are ever ended, by their process id.
 """
 
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+from . import postgres
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -35,7 +39,13 @@ def binary():
 def start(**options):
     """A running server: Highwater, or the one that PEER names."""
     peer = os.environ.get("PEER", "highwater")
-    return Highwater(**options) if peer == "highwater" else Peer(peer, **options)
+    if peer != "highwater":
+        return Peer(peer, **options)
+    store = os.environ.get("STORE", "directory")
+    if store not in ("directory", "postgres"):
+        raise ServerError(f"STORE={store}: there are directory and postgres")
+    nodes = int(os.environ.get("NODES", "1"))
+    return OnPostgres(nodes, **options) if store == "postgres" else Highwater(**options)
 
 
 class Scratch:
@@ -58,10 +68,11 @@ class Highwater:
 
     name = "highwater"
 
-    def __init__(self, users=32, arguments=(), wrapper=(), data=None):
+    def __init__(self, users=32, arguments=(), wrapper=(), data=None, store=()):
         self.scratch = None if data else Scratch("highwater-")
         self.data = Path(data) if data else self.scratch.path / "data"
         self.log = (self.scratch.path if self.scratch else self.data.parent) / "server.log"
+        self.place = ["--data", str(self.data), *store]
         self.arguments = list(arguments)
         self.wrapper = list(wrapper)
         self.imap = self.imaps = self.lmtp = None
@@ -77,7 +88,7 @@ class Highwater:
 
     def administer(self, *words, text=""):
         """Give a command, with this on its standard input; answers what it prints."""
-        command = [str(binary()), *words, "--data", str(self.data)]
+        command = [str(binary()), *words, *self.place]
         done = subprocess.run(command, input=text, capture_output=True, text=True)
         if done.returncode != 0:
             raise ServerError(f"{' '.join(words)} failed: {done.stderr.strip()}")
@@ -86,7 +97,7 @@ class Highwater:
     def run(self):
         """Start the process; a restart listens where the first start did."""
         command = [
-            *self.wrapper, str(binary()), "serve", "--data", str(self.data), "--no-demo",
+            *self.wrapper, str(binary()), "serve", *self.place, "--no-demo",
             "--imap", self.imap or "127.0.0.1:0", "--imaps", "127.0.0.1:0",
             "--lmtp", self.lmtp or "127.0.0.1:0", *self.arguments,
         ]
@@ -105,6 +116,11 @@ class Highwater:
                 return
         tail = self.log.read_text(errors="replace")[-2000:]
         raise ServerError(f"serve ended with {self.process.wait()} before it was ready:\n{tail}")
+
+    @property
+    def addresses(self):
+        """Where IMAP is spoken: one place, or several that have the same mail."""
+        return [self.imap]
 
     @property
     def pid(self):
@@ -148,6 +164,40 @@ class Highwater:
                 self.scratch.remove()
 
 
+class OnPostgres(Highwater):
+    """Highwater on a PostgreSQL of its own; beside this node there may be others."""
+
+    def __init__(self, nodes=1, database=None, **options):
+        self.others = []
+        self.database = database or postgres.Server()
+        try:
+            self.store = ["--store", self.database.database(), "--single-database"]
+            super().__init__(store=self.store, **options)
+            for _ in range(nodes - 1):
+                self.others.append(Highwater(users=0, store=self.store))
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+
+    @property
+    def nodes(self):
+        """All of them, this one first."""
+        return [self, *self.others]
+
+    @property
+    def addresses(self):
+        return [node.imap for node in self.nodes]
+
+    def __exit__(self, kind, error, trace):
+        try:
+            for other in self.others:
+                other.__exit__(kind, error, trace)
+            if getattr(self, "process", None):
+                super().__exit__(kind, error, trace)
+        finally:
+            self.database.remove()
+
+
 class Peer:
     """Another server, brought up by tools/peers in a scratch folder."""
 
@@ -161,6 +211,7 @@ class Peer:
         self.imap, self.imaps, self.lmtp = places.get("imap"), places.get("imaps"), places.get("lmtp")
         self.certificate = self.folder / "certificate.pem"
         self.smtp = places.get("smtp")
+        self.addresses = [self.imap]
         self.pid = int(places["pid"])
 
     def crash(self):

@@ -54,7 +54,7 @@ def main():
     print(f"race: {arguments.clients} clients, {arguments.rounds} rounds of each form, seed {arguments.seed}")
     outcome = report.Report("race")
     with server.start(users=1) as running:
-        clients = open_clients(running.imap, arguments.clients)
+        clients = open_clients(running.addresses, arguments.clients)
         tallies = {}
         for form, request in FORMS.items():
             begun = time.monotonic()
@@ -66,9 +66,9 @@ def main():
     outcome.finish()
 
 
-def open_clients(address, count):
-    """One connection to prepare rounds, and `count` that race; all in INBOX."""
-    clients = [wire.Connection(address, "user1") for _ in range(count + 1)]
+def open_clients(addresses, count):
+    """One connection to prepare rounds, and `count` that race; all in INBOX, spread over the servers."""
+    clients = [wire.Connection(addresses[k % len(addresses)], "user1") for k in range(count + 1)]
     clients[0].append("INBOX", MESSAGE)
     for client in clients:
         client.must("SELECT INBOX (CONDSTORE)")

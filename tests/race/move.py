@@ -28,7 +28,8 @@ def main():
     arguments = parser.parse_args()
     outcome = report.Report("move")
     with server.start(users=1) as running:
-        clients = [wire.Connection(running.imap, "user1") for _ in range(arguments.clients)]
+        places = [running.addresses[k % len(running.addresses)] for k in range(arguments.clients)]
+        clients = [wire.Connection(place, "user1") for place in places]
         fill(clients[0], arguments.messages)
         for number, client in enumerate(clients):
             client.must(f"CREATE box{number}")
