@@ -168,7 +168,7 @@ class Server:
         """End connections of nodes from inside the server; answers how many there were."""
         return int(self.sql(
             "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity "
-            f"WHERE application_name LIKE '{like}' ORDER BY random() LIMIT {how_many}) AS some"
+            f"WHERE application_name LIKE '{like}' ORDER BY random() LIMIT {how_many}) AS chosen"
         ))
 
     def promote(self):
@@ -217,6 +217,11 @@ class Pair:
         url = self.primary.database()
         return url.replace(f"127.0.0.1:{self.primary.port}", self.hosts())
 
+    def remove(self):
+        """End both, and delete everything."""
+        self.standby.remove()
+        self.primary.remove()
+
     def hosts(self):
         """Both, as they stand in a URL."""
         return f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
@@ -236,5 +241,4 @@ class Pair:
     def __exit__(self, kind, error, trace):
         if kind:
             print(self.primary.said())
-        self.standby.remove()
-        self.primary.remove()
+        self.remove()

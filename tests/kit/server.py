@@ -171,7 +171,8 @@ class OnPostgres(Highwater):
         self.others = []
         self.database = database or postgres.Server()
         try:
-            self.store = ["--store", self.database.database(), "--single-database"]
+            alone = not getattr(self.database, "synchronous", False)
+            self.store = ["--store", self.database.database(), *(["--single-database"] if alone else [])]
             super().__init__(store=self.store, **options)
             for _ in range(nodes - 1):
                 self.others.append(Highwater(users=0, store=self.store))

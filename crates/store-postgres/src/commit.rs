@@ -6,8 +6,8 @@
 //! - Log rows are locked first and in the order of their ids, then bodies by id, then accounts by name: no two commits
 //!   wait for each other in a circle.
 //! - What is refused is refused before COMMIT is sent, or by a statement that fails and so undoes the whole.
-//! - A COMMIT whose answer is lost is in doubt. The doubt ends by writing the batch's row once more: it waits for the
-//!   lost transaction, and either finds the row, or keeps that transaction from ever committing [H1, H2].
+//! - A COMMIT whose answer is lost is in doubt. The doubt ends by writing a row in place of the batch's own: that
+//!   waits for the lost transaction, and either finds its row, or keeps it from ever committing [H1, H2].
 
 mod write;
 
@@ -208,16 +208,19 @@ impl Transaction for Open<'_> {
 
 /// Finds out what became of a commit: `Ok` when it is done, and durable.
 async fn resolve(inner: &Inner, batch: BatchId, why: &str) -> Result<(), EngineError> {
-    const SQL: &str = "INSERT INTO highwater.batch(account, id) VALUES($1, $2)
-        ON CONFLICT DO NOTHING RETURNING 1";
+    // It is told from the commit's own row: this may have been written before, and its answer lost as well.
+    const END: &str = "INSERT INTO highwater.batch(account, id, done) VALUES($1, $2, false)
+        ON CONFLICT DO NOTHING";
+    const DONE: &str = "SELECT done FROM highwater.batch WHERE account = $1 AND id = $2";
     let began = Instant::now();
     let mut last = String::new();
     while began.elapsed() < DOUBT {
         let tried = async {
             let lent = inner.writer().await?;
-            let rows = lent.query(SQL, &[&batch.account, &batch.id]).await?;
+            lent.query(END, &[&batch.account, &batch.id]).await?;
+            let rows = lent.query(DONE, &[&batch.account, &batch.id]).await?;
             inner.health.barrier(&lent).await?;
-            Ok::<_, Fault>(rows.is_empty())
+            Ok::<_, Fault>(rows.first().is_some_and(|row| row.get(0)))
         };
         match tried.await {
             Ok(true) => return Ok(()),

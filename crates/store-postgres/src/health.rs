@@ -242,7 +242,7 @@ impl Health {
             return Ok(false);
         }
         for batch in commits {
-            let sql = "SELECT 1 FROM highwater.batch WHERE account = $1 AND id = $2";
+            let sql = "SELECT 1 FROM highwater.batch WHERE account = $1 AND id = $2 AND done";
             if link.query(sql, &[&batch.account, &batch.id]).await?.is_empty() {
                 return Ok(false);
             }

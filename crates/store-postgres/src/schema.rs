@@ -39,7 +39,7 @@ CREATE INDEX body_free ON highwater.body(freed) WHERE freed IS NOT NULL;
 CREATE TABLE highwater.blob(id bigint NOT NULL, piece bigint NOT NULL, octets bytea NOT NULL,
   PRIMARY KEY(id, piece));
 CREATE TABLE highwater.upload(locator bytea PRIMARY KEY, at bigint NOT NULL);
-CREATE TABLE highwater.batch(account bigint NOT NULL, id bigint NOT NULL,
+CREATE TABLE highwater.batch(account bigint NOT NULL, id bigint NOT NULL, done boolean NOT NULL,
   at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY(account, id));
 CREATE INDEX batch_age ON highwater.batch(at);
 CREATE TABLE highwater.counter(name text PRIMARY KEY, value bigint NOT NULL);

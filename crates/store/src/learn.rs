@@ -9,7 +9,7 @@ use crate::account::{AccountDelta, AccountState};
 use crate::delta::Delta;
 use crate::engine::{EngineError, LogHead, News, Numbered, Standing, Visit};
 use crate::mailbox::MailboxState;
-use crate::open::{OpenAccount, OpenMailbox, Published};
+use crate::open::{OpenAccount, OpenMailbox};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -143,16 +143,4 @@ fn advance(now: &AccountState, deltas: &Numbered) -> Result<Option<AccountState>
         newer = Some(next);
     }
     Ok(newer)
-}
-
-impl<T> Published<T> {
-    /// Publishes the state if its number is greater than that of the one that is there.
-    fn publish_newer<N: Ord>(&self, state: Arc<T>, number: impl Fn(&T) -> N) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if number(&state) > number(&current) {
-            *current = state;
-            drop(current);
-            self.event.notify(usize::MAX);
-        }
-    }
 }

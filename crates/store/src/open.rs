@@ -26,9 +26,9 @@ use std::task::{Context, Poll};
 
 /// A published state and those who wait for the next.
 pub(crate) struct Published<T> {
-    pub(crate) current: RwLock<Arc<T>>,
+    current: RwLock<Arc<T>>,
     gone: AtomicBool,
-    pub(crate) event: Event,
+    event: Event,
 }
 
 impl<T> Published<T> {
@@ -41,9 +41,15 @@ impl<T> Published<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn publish(&self, state: Arc<T>) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = state;
-        self.event.notify(usize::MAX);
+    /// Publishes the state if its number is greater than that of the one that is there: what was learnt meanwhile
+    /// from others may be newer.
+    pub(crate) fn publish_newer<N: Ord>(&self, state: Arc<T>, number: impl Fn(&T) -> N) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if number(&state) > number(&current) {
+            *current = state;
+            drop(current);
+            self.event.notify(usize::MAX);
+        }
     }
 
     /// Whether somebody waits for the next state.

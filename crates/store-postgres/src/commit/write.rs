@@ -62,7 +62,7 @@ pub(super) async fn write(
     for (name, old, new) in accounts {
         account(&mut steps, name, old, new)?;
     }
-    let sql = "INSERT INTO highwater.batch(account, id) VALUES($1, $2)";
+    let sql = "INSERT INTO highwater.batch(account, id, done) VALUES($1, $2, true)";
     steps.push(step(sql, [Box::new(batch.account), Box::new(batch.id)]));
     link.take_warned();
     // A statement that fails makes COMMIT a rollback; COMMIT itself fails only by what leaves it in doubt.

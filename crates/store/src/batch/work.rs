@@ -506,7 +506,7 @@ impl Work {
             let mut folded = touched.open.folded.lock().unwrap_or_else(PoisonError::into_inner);
             folded.pending += touched.octets;
             drop(folded);
-            touched.open.published.publish(touched.state);
+            touched.open.published.publish_newer(touched.state, |state| state.highest);
             touched_mailboxes.push(touched.open);
         }
         for touched in self.accounts.into_values() {
@@ -514,7 +514,7 @@ impl Work {
                 touched.open.published.go();
             } else {
                 touched.open.pending.fetch_add(1, Ordering::AcqRel);
-                touched.open.published.publish(touched.state);
+                touched.open.published.publish_newer(touched.state, |state| state.seq);
             }
         }
         for open in self.renewed {
