@@ -16,7 +16,10 @@ their values, and what must hold can be tested without a search.
 
 import argparse
 import sys
+from bisect import bisect_left, bisect_right
 from collections import defaultdict, namedtuple
+from itertools import accumulate
+from math import inf
 
 WON, LOST, UNKNOWN, FAILED, READ = "won", "lost", "unknown", "failed", "read"
 
@@ -84,15 +87,28 @@ def check_wins(wins):
             latest_start = win
 
 
+class Above:
+    """Of things with a value and a time: the earliest time of those above a value."""
+
+    def __init__(self, pairs):
+        self.pairs = sorted(pairs)
+        self.values = [value for value, _ in self.pairs]
+        self.earliest = list(accumulate((time for _, time in reversed(self.pairs)), min))
+
+    def time(self, value):
+        """The earliest, or never."""
+        above = len(self.values) - bisect_right(self.values, value)
+        return self.earliest[above - 1] if above else inf
+
+
 def check_losses(ops, wins, seen, left):
     """Each loser met somebody else's value above its condition, or may have."""
-    reads = [op for op in ops if op.kind == READ]
+    set_from = Above([(win.value, win.start) for win in wins] + list(seen.items()))
+    read_by = Above([(op.value, op.end) for op in ops if op.kind == READ])
+    doubtful = min((op.start for op in left), default=inf)
     for lost in (op for op in ops if op.kind == LOST):
-        won = any(win.value > lost.since and win.start <= lost.end for win in wins)
-        won = won or any(value > lost.since and start <= lost.end for value, start in seen.items())
-        maybe = any(op.start <= lost.end for op in left)
-        read = any(read.value > lost.since and read.end <= lost.start for read in reads)
-        if not (won or maybe or read):
+        met = set_from.time(lost.since) <= lost.end or read_by.time(lost.since) <= lost.start
+        if not met and doubtful > lost.end:
             yield f"{lost.owner} lost with UNCHANGEDSINCE {lost.since}, and nobody had won"
 
 
@@ -100,8 +116,11 @@ def check_reads(ops, wins, unknown):
     """Each read is at least as new as what was acknowledged before it, and of somebody who may have set it."""
     owners = {win.value: win.owner for win in wins}
     first = min((op.value for op in ops if op.kind == READ), default=0)
-    for read in sorted((op for op in ops if op.kind == READ), key=lambda op: op.start):
-        acknowledged = max((win.value for win in wins if win.end < read.start), default=0)
+    answered = sorted((win.end, win.value) for win in wins)
+    highest = list(accumulate((value for _, value in answered), max))
+    for read in (op for op in ops if op.kind == READ):
+        before = bisect_left(answered, (read.start, 0))
+        acknowledged = highest[before - 1] if before else 0
         if read.value < acknowledged:
             yield f"{read.value} was read after {acknowledged} had been acknowledged: a win was lost, or the read is stale"
         if read.value in owners:
