@@ -68,12 +68,20 @@ class Server:
             "max_connections = 100", "shared_buffers = 64MB", *settings,
         ]
         self.own(self.folder)
+        try:
+            self.make(of)
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def make(self, of):
+        """Its data: new, or a copy of another server's."""
         if of is None:
             self.call("initdb", "-D", self.data, "-U", "admin", "-A", "trust", "-E", "UTF8")
         else:
             whence = f"{of.connection('postgres', 'admin')} application_name=standby"
             self.call("pg_basebackup", "-D", self.data, "-d", whence, "-R", "-X", "stream", "-c", "fast")
-        self.start()
 
     def own(self, path):
         """Give a folder to the user that the server runs as."""
@@ -195,7 +203,12 @@ class Pair:
     def __init__(self, synchronous=True):
         self.synchronous = synchronous
         self.primary = Server()
-        self.follow(None)
+        self.standby = None
+        try:
+            self.follow(None)
+        except BaseException:
+            self.remove()
+            raise
 
     def follow(self, port):
         """Make a standby, and have the primary wait for it."""
@@ -219,8 +232,8 @@ class Pair:
 
     def remove(self):
         """End both, and delete everything."""
-        self.standby.remove()
-        self.primary.remove()
+        for server in filter(None, (self.standby, self.primary)):
+            server.remove()
 
     def hosts(self):
         """Both, as they stand in a URL."""

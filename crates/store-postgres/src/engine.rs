@@ -119,6 +119,19 @@ impl Postgres {
         Blobs::new(Arc::clone(&self.inner))
     }
 
+    /// Removes what was kept only to find out what became of commits, once it is an hour old; answers how much. Blocks.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub fn tidy(&self) -> Result<u64, EngineError> {
+        const SQL: &str = "WITH gone AS (DELETE FROM highwater.batch WHERE at < now() - interval '1 hour' RETURNING 1)
+            SELECT count(*) FROM gone";
+        let tidy = async |link: &Link| {
+            Ok(link.query(SQL, &[]).await?.first().map_or(0, |row| number(row, 0)))
+        };
+        self.wait(self.inner.with(tidy))
+    }
+
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         wait(&self.inner.runtime, future)
     }

@@ -107,6 +107,9 @@ impl From<Error> for Fault {
             &SqlState::DIVISION_BY_ZERO => {
                 EngineError::Damaged("a body that is referred to is not in the database".into())
             }
+            &SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION => EngineError::Unavailable(
+                "the octets of a message that waited for a day were removed: send it again".into(),
+            ),
             &SqlState::LOCK_NOT_AVAILABLE => {
                 EngineError::Unavailable("others write to the mailbox for too long".into())
             }

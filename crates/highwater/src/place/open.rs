@@ -343,7 +343,10 @@ fn reclaim(
     let before = store.now().saturating_sub(grace);
     let (files, left_over) = match parts {
         Parts::Directory { engine, bodies } => (segments::maintain(engine, bodies, before)?, 0),
-        Parts::Database { bodies, .. } => (Maintained::default(), bodies.collect(grace)?),
+        Parts::Database { engine, bodies } => {
+            engine.tidy()?;
+            (Maintained::default(), bodies.collect(grace)?)
+        }
     };
     let forget = |seconds| store.forget_history(seconds);
     let history_records = history_seconds.map(forget).transpose()?.unwrap_or(0);

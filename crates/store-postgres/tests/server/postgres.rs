@@ -7,7 +7,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use store_postgres::{Durability, OpenError, Options, Postgres};
@@ -130,12 +129,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// One for all tests of a program, which lives as long as that.
-pub(crate) fn shared() -> Option<&'static Server> {
-    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start(&["fsync=on"])).as_ref()
 }
 
 pub(crate) fn options() -> Options {
