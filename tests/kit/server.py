@@ -175,7 +175,8 @@ class OnPostgres(Highwater):
             self.store = ["--store", self.database.database(), *(["--single-database"] if alone else [])]
             super().__init__(store=self.store, **options)
             for _ in range(nodes - 1):
-                self.others.append(Highwater(users=0, store=self.store))
+                arguments = options.get("arguments", ())
+                self.others.append(Highwater(users=0, store=self.store, arguments=arguments))
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise

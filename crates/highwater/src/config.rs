@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub(crate) use value::{Count, Keep, ListenAddress, Octets, Time};
+pub(crate) use value::{Count, Keep, ListenAddress, Network, Octets, Time};
 
 use crate::place::Location;
 
@@ -90,12 +90,14 @@ pub(crate) struct Listen {
     pub(crate) imaps: Vec<ListenAddress>,
     /// LMTP, for the mail server that hands mail over.
     pub(crate) lmtp: Vec<ListenAddress>,
+    /// Load balancers, whose connections begin with a PROXY header.
+    pub(crate) balancers: Vec<Network>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| vec![ListenAddress::Tcp(([127, 0, 0, 1], port).into())];
-        Self { imap: local(1143), imaps: local(1993), lmtp: local(1024) }
+        Self { imap: local(1143), imaps: local(1993), lmtp: local(1024), balancers: Vec::new() }
     }
 }
 
@@ -334,6 +336,7 @@ mod tests {
             ("[history]\nkeep = \"0 days\"\n", 2, "forever"),
             ("[limits]\n\nconnections = 0\n", 3, "from 1 up"),
             ("[http]\nlisten = \"0.0.0.0:80\"\n", 2, "allow_remote"),
+            ("[listen]\nbalancers = [\"10.0.0.0/33\"]\n", 2, "IP/PREFIX"),
             ("[tls]\ncertificate = \"x\"\n", 2, "tls.key"),
             ("[store]\nsingle_database = true\nallow_data_loss = true\n", 3, "choose one"),
             ("[store\n", 1, ""),

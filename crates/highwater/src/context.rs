@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use session::Shared;
 use store::Store;
 use tokio::sync::{broadcast, watch};
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) tls: TlsAcceptor,
     /// How many may come in.
     pub(crate) doors: Doors,
+    /// Who sends a PROXY header first.
+    pub(crate) balancers: Vec<IpNet>,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     /// How much of anything.

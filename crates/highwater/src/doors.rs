@@ -65,13 +65,26 @@ impl Doors {
 
     /// Lets a connection in; an address is given for TCP.
     pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<Inside, Refused> {
-        let address = address.map(|address| address.to_canonical());
         let all = self.all.enter((), self.limits.0).ok_or(Refused::Full)?;
-        let counted = address.filter(|address| !address.is_loopback());
-        let address = counted
+        let address = address.map(|address| self.enter_address(address)).transpose()?;
+        Ok(Inside { _all: all, _address: address.flatten() })
+    }
+
+    /// Counts a connection that was let in without an address as one from there.
+    pub(crate) fn enter_from(
+        &self,
+        mut inside: Inside,
+        address: IpAddr,
+    ) -> Result<Inside, Refused> {
+        inside._address = self.enter_address(address)?;
+        Ok(inside)
+    }
+
+    fn enter_address(&self, address: IpAddr) -> Result<Option<Guard<IpAddr>>, Refused> {
+        let counted = Some(address.to_canonical()).filter(|address| !address.is_loopback());
+        counted
             .map(|address| self.addresses.enter(address, self.limits.1).ok_or(Refused::Address))
-            .transpose()?;
-        Ok(Inside { _all: all, _address: address })
+            .transpose()
     }
 
     /// Lets a connection into an account.
@@ -143,9 +156,17 @@ mod tests {
         let one = doors.enter(far);
         assert_eq!(doors.enter(far).err(), Some(Refused::Address));
         let _two = doors.enter(near);
-        let _three = doors.enter(near);
+        let three = doors.enter(near);
         assert_eq!(doors.enter(near).err(), Some(Refused::Full));
         drop(one);
+        let proxied = doors.enter(None).unwrap();
+        let four = doors.enter_from(proxied, IpAddr::from([192, 0, 2, 1]));
+        assert!(four.is_ok());
+        drop(three);
+        let proxied = doors.enter(None).unwrap();
+        let five = doors.enter_from(proxied, IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(five.err(), Some(Refused::Address));
+        drop(four);
         assert!(doors.enter(far).is_ok());
         let account = doors.enter_account(AccountId(1));
         assert!(account.is_some() && doors.enter_account(AccountId(1)).is_none());

@@ -6,6 +6,7 @@
 //! - Exit codes are those that `highwater --help` lists.
 
 mod auth;
+mod balancer;
 mod cmd;
 mod config;
 mod connection;

@@ -22,12 +22,12 @@ use crate::auth::Accounts;
 use crate::config::{Config, ListenAddress};
 use crate::context::Context;
 use crate::control::{self, Admin};
-use crate::doors::{Doors, Refused};
+use crate::doors::{Doors, Inside, Refused};
 use crate::logins::Logins;
 use crate::metrics::{Metrics, Protocol};
 use crate::place::{OpenStore, Place, Use};
 use crate::wire::Stream;
-use crate::{connection, http, lmtp, tls};
+use crate::{balancer, connection, http, lmtp, tls};
 
 /// Clients that are being told that there is no room; more are dropped without a word.
 const REFUSED_MAX: usize = 64;
@@ -105,6 +105,7 @@ impl Server {
             store: opened.store.clone(),
             tls,
             doors: Doors::new(&config.limits),
+            balancers: config.listen.balancers.iter().map(|network| network.0).collect(),
             metrics,
             limits: config.limits.clone(),
             evict: evict.clone(),
@@ -287,11 +288,19 @@ async fn accept_tcp(context: Arc<Context>, listener: TcpListener, protocol: Prot
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection ended as it came");
         }
-        match context.doors.enter(Some(address.ip())) {
+        let balanced = balancer::is_balancer(&context.balancers, address.ip());
+        match context.doors.enter((!balanced).then(|| address.ip())) {
             Ok(inside) => {
                 let context = Arc::clone(&context);
                 tasks.spawn(async move {
-                    let _inside = inside;
+                    let arrived = Arrived { stream, address, inside };
+                    let arrived = match balanced {
+                        true => forwarded(&context, arrived, protocol).await,
+                        false => Some(arrived),
+                    };
+                    let Some(Arrived { stream, address, inside: _inside }) = arrived else {
+                        return;
+                    };
                     context.metrics.opened(protocol);
                     converse(&context, stream, address, protocol).await;
                     context.metrics.closed(protocol);
@@ -310,6 +319,33 @@ async fn accept_tcp(context: Arc<Context>, listener: TcpListener, protocol: Prot
     }
     drop(listener);
     while tasks.join_next().await.is_some() {}
+}
+
+/// A connection that was let in.
+struct Arrived {
+    stream: TcpStream,
+    address: SocketAddr,
+    inside: Inside,
+}
+
+/// The client for whom a load balancer connected; `None` when it did not say, or the client has no room.
+async fn forwarded(context: &Context, arrived: Arrived, protocol: Protocol) -> Option<Arrived> {
+    let Arrived { mut stream, address: balancer, inside } = arrived;
+    let address = match balancer::client_address(&mut stream, balancer).await {
+        Ok(address) => address,
+        Err(error) => {
+            tracing::warn!(%balancer, %error, "a connection from a load balancer is dropped");
+            return None;
+        }
+    };
+    match context.doors.enter_from(inside, address.ip()) {
+        Ok(inside) => Some(Arrived { stream, address, inside }),
+        Err(why) => {
+            context.metrics.refused(protocol);
+            refuse(context, stream, protocol, why).await;
+            None
+        }
+    }
 }
 
 async fn converse(

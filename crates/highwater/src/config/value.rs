@@ -4,11 +4,12 @@
 //! - What a value may be is checked while it is read, so that the error knows its line.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
 /// Where to listen: a TCP address or a unix socket.
@@ -46,6 +47,29 @@ impl fmt::Display for ListenAddress {
 }
 
 impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The address of a machine, or of a network: `10.0.0.5`, `10.0.0.0/24`, `2001:db8::/64`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Network(pub(crate) IpNet);
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let one = text.parse::<IpAddr>().map(IpNet::from);
+        one.or_else(|_| text.parse()).map(Self).map_err(|_| {
+            format!(
+                "`{text}` is no network: expected IP or IP/PREFIX such as 10.0.0.5 or 10.0.0.0/24"
+            )
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
