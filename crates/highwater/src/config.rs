@@ -139,6 +139,8 @@ pub(crate) struct Limits {
     pub(crate) message: Octets,
     /// Recipients of one LMTP transaction.
     pub(crate) recipients: Count,
+    /// Memory for what is remembered of messages that were searched.
+    pub(crate) search_memory: Octets,
     /// Passwords being checked at once; each takes some 30 ms of a processor.
     pub(crate) password_checks: Count,
 }
@@ -159,6 +161,7 @@ impl Default for Limits {
             command: Octets(256 << 10),
             message: Octets(100 << 20),
             recipients: Count(100),
+            search_memory: Octets(128 << 20),
             password_checks: Count(4),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use session::Shared;
+use session::{SearchIndex, Shared};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -93,6 +93,7 @@ impl Server {
         let accounts = Accounts::new(opened.store.clone(), config.limits.password_checks.0)
             .map_err(|error| StartError::Other(error.into()))?;
         let shared = Shared {
+            searched: SearchIndex::default(),
             store: opened.store.clone(),
             authenticator: Arc::new(accounts),
             observer: Arc::clone(&metrics) as Arc<dyn session::Observer>,
@@ -231,6 +232,7 @@ fn session_config(config: &Config) -> session::Config {
     to.limits.literal_bytes_max = limits.literal.as_len();
     to.limits.command_bytes_max = limits.command.as_len();
     to.limits.message_bytes_max = limits.message.0;
+    to.search_octets_max = limits.search_memory.as_len();
     let before = &mut to.limits_before_login;
     before.line_bytes_max = before.line_bytes_max.min(to.limits.line_bytes_max);
     before.literal_bytes_max = before.literal_bytes_max.min(to.limits.literal_bytes_max);

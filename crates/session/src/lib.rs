@@ -25,5 +25,6 @@ mod view;
 pub use account::{AuthFailure, Authenticator, Exchange, Identity, Peer, Step};
 pub use imap::encode::Status;
 pub use names::{OTHERS, SHARED};
+pub use search::SearchIndex;
 pub use session::{Bye, Next, Session};
 pub use shared::{BoxFuture, Closed, Config, Event, Observer, Shared, Silent, Sink};

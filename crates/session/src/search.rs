@@ -1,6 +1,7 @@
 //! The search engine: a command's criteria, compiled against a view, tested message by message.
 //!
-//! What a record answers is asked first, then the header is read, and only then the whole message.
+//! What a record answers is asked first, then what the [`index`] remembers; the rest is read: the header if that will
+//! do, else the whole message.
 //!
 //! # Invariants
 //! - Only messages that the client's numbering has are found.
@@ -10,9 +11,11 @@
 //! RFC 3501 §6.4.4, RFC 7162 §3.1.5, RFC 5032, RFC 8514.
 
 mod compile;
+mod index;
 mod test;
 
 pub(crate) use compile::{compile, has_mod_seq, has_numbers};
+pub use index::SearchIndex;
 pub(crate) use test::{holds, holds_by_record};
 
 use imap::command::Date;
@@ -117,6 +120,13 @@ pub(crate) struct Scope {
 /// Narrows the search down by the criteria that must all hold.
 pub(crate) fn scope(keys: &[Key]) -> Scope {
     let mut scope = Scope { uids: None, since: 0 };
+    narrow(keys, &mut scope);
+    scope
+}
+
+/// As [`scope`], among these UIDs.
+pub(crate) fn scope_among(keys: &[Key], uids: UidSet) -> Scope {
+    let mut scope = Scope { uids: Some(uids), since: 0 };
     narrow(keys, &mut scope);
     scope
 }

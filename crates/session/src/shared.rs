@@ -1,6 +1,7 @@
 //! What sessions are given: the store, the configuration, an observer, and a place to write to.
 
 use crate::account::Authenticator;
+use crate::search::SearchIndex;
 use imap::encode::Status;
 use imap::frame::Limits;
 use std::future::Future;
@@ -18,6 +19,8 @@ pub struct Shared {
     pub authenticator: Arc<dyn Authenticator>,
     /// Counts and measures.
     pub observer: Arc<dyn Observer>,
+    /// What is remembered of messages that were searched.
+    pub searched: SearchIndex,
     /// How the server is set up.
     pub config: Config,
 }
@@ -44,6 +47,8 @@ pub struct Config {
     /// Messages that are gone and that a client's commands have not let the server tell it of. A client that
     /// lags further is sent away, since its view keeps them in memory.
     pub held_back_max: u64,
+    /// Memory for what is remembered of messages that were searched; see [`SearchIndex`].
+    pub search_octets_max: usize,
 }
 
 impl Default for Config {
@@ -63,6 +68,7 @@ impl Default for Config {
             stores_in_flight_max: 64,
             append_messages_max: 1000,
             held_back_max: 100_000,
+            search_octets_max: 128 << 20,
         }
     }
 }

@@ -52,4 +52,4 @@ pub use own::Glance;
 pub use quota::{Quota, Usage, UsageChange};
 pub use receive::{Body, NewBody, Received, Receiver};
 pub use store::{BatchReport, Clock, Committer, Executor, Inline, Options, Pending, Store};
-pub use tree::Tree;
+pub use tree::{Tree, Walk};

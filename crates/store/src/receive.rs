@@ -242,14 +242,14 @@ impl Store {
         let range = range.start.min(body.body.len)..range.end.min(body.body.len);
         let mut at = range.start - range.start % BLOCK;
         let begin = into.len();
-        let mut block = Vec::new();
         while at < range.end {
             let end = body.body.len.min(at + BLOCK);
-            block.clear();
-            let read = self.body_store().read(&body.body, at..end, &mut block);
+            let from = into.len();
+            let read = self.body_store().read(&body.body, at..end, into);
             let known = usize::try_from(at / BLOCK).ok().and_then(|n| body.blocks.get(n));
             let checked = read.map_err(Error::from).and_then(|()| {
-                let same = known == Some(&crc32fast::hash(&block));
+                let block = into.get(from..).unwrap_or_default();
+                let same = known == Some(&crc32fast::hash(block));
                 if same { Ok(()) } else { Err(differs(&body.body, at)) }
             });
             if let Err(error) = checked {
@@ -257,8 +257,8 @@ impl Store {
                 return Err(error);
             }
             let part = |n: u64| usize::try_from(n.saturating_sub(at)).unwrap_or(usize::MAX);
-            let wanted = part(range.start)..part(range.end.min(end));
-            into.extend_from_slice(block.get(wanted).unwrap_or_default());
+            into.truncate(from.saturating_add(part(range.end)).min(into.len()));
+            into.drain(from..from + part(range.start));
             at = end;
         }
         Ok(())

@@ -5,16 +5,16 @@
 
 use super::store::no_mod_seqs;
 use crate::refusal::{Refusal, Stop};
-use crate::search::{self, Key};
+use crate::search::{self, Key, Scope};
 use crate::session::{Reply, Session, Tell};
-use crate::shared::{Sink, yield_now};
+use crate::shared::{Shared, Sink, yield_now};
 use crate::view::View;
 use imap::command::{Search, SearchReturn, Tag};
 use imap::encode::{self, Code, ESearch};
 use imap::number::{ModSeq, SeqNum, Uid};
 use imap::set::UidSet;
 use std::sync::Arc;
-use store::{Message, Store};
+use store::{MailboxState, Message, Tree, Walk};
 
 /// Records tested between two breaths.
 const BREATH: usize = 4096;
@@ -120,7 +120,9 @@ impl Session {
         view.tell_numbers(&state, expunges, voice, sink).await?;
         let now = store.now();
         let keys: Vec<Key> = command.keys.iter().map(|k| search::compile(k, view, now)).collect();
-        let found = find(view, &store, &keys).await?;
+        let shared = Arc::clone(&self.shared);
+        let view = self.selected()?;
+        let found = find(view, &shared, &keys).await?;
         answer(view, tag, command, by_mod_seq, &found, sink);
         let tell = Tell::UpTo { state, expunges, known: UidSet::new() };
         let reply = Reply::ok("Searched").tell(tell);
@@ -129,59 +131,93 @@ impl Session {
     }
 }
 
-/// Tests every message that can match.
-async fn find(view: &View, store: &Store, keys: &[Key]) -> Result<Found, Stop> {
-    let state = Arc::clone(view.state());
-    let numbering = view.numbering().clone();
+/// Finds the messages for which all criteria hold: first what records tell, then what is remembered and what must be read.
+async fn find(view: &View, shared: &Shared, keys: &[Key]) -> Result<Found, Stop> {
+    let store = &shared.store;
+    let (state, numbering) = (Arc::clone(view.state()), view.numbering().clone());
     let scope = search::scope(keys);
-    let level = numbering.ptr_eq(state.tree());
-    let mut walk = match (scope.since > 0, &scope.uids) {
-        (true, Some(uids)) => state.tree().changed_since_in(scope.since, uids),
-        (true, None) => state.tree().changed_since(scope.since),
-        (false, Some(uids)) => numbering.iter_uids(uids),
-        (false, None) => numbering.iter(),
-    };
-    // A walk of the state counts by the state's numbers, the client counts by its own.
-    let renumber = scope.since > 0 && !level;
-    let seq_of =
-        |seq, message: &Message| if renumber { view.seq_of(message.uid) } else { Some(seq) };
-    let mut found = Found::default();
+    let mut scan = Scan::new(view, &state, &numbering, &scope);
+    let mut undecided = UidSet::new();
     loop {
-        let mut tested = 0;
-        let some = walk.by_ref().take(BREATH).inspect(|_| tested += 1);
-        let current = some.map(|(seq, m)| (seq, if level { m } else { view.current(m) }));
-        let Some((seq, message)) = test_records(current, keys, view, &seq_of, &mut found) else {
-            if tested < BREATH {
-                return Ok(found);
+        match scan.next(keys) {
+            Step::Undecided(_, message) => undecided.push(message.uid.value()),
+            Step::Breath => yield_now().await,
+            Step::End => break,
+        }
+    }
+    if undecided.is_empty() {
+        return Ok(scan.found);
+    }
+    let among = scan.found.uids.union(&undecided);
+    let prepared = shared.searched.prepare(keys, view, &undecided, shared).await;
+    let keys = prepared.as_deref().unwrap_or(keys);
+    let scope = search::scope_among(keys, among);
+    let mut scan = Scan::new(view, &state, &numbering, &scope);
+    loop {
+        match scan.next(keys) {
+            Step::Undecided(seq, message) => {
+                match search::holds(keys, view, message, store).await {
+                    Ok(true) => scan.add(seq, message),
+                    Ok(false) => {}
+                    Err(_) if view.is_gone(message.uid) => scan.found.unread = true,
+                    Err(error) => return Err(error.into()),
+                }
             }
-            yield_now().await;
-            continue;
-        };
-        match search::holds(keys, view, message, store).await {
-            Ok(true) => seq_of(seq, message).into_iter().for_each(|seq| found.add(seq, message)),
-            Ok(false) => {}
-            Err(_) if view.is_gone(message.uid) => found.unread = true,
-            Err(error) => return Err(error.into()),
+            Step::Breath => yield_now().await,
+            Step::End => return Ok(scan.found),
         }
     }
 }
 
-/// Adds what holds by its record; answers the first message whose record cannot tell.
-fn test_records<'a>(
-    messages: impl Iterator<Item = (SeqNum, &'a Message)>,
-    keys: &[Key],
-    view: &View,
-    seq_of: &impl Fn(SeqNum, &Message) -> Option<SeqNum>,
-    found: &mut Found,
-) -> Option<(SeqNum, &'a Message)> {
-    for (seq, message) in messages {
-        match search::holds_by_record(keys, view, message) {
-            Some(true) => seq_of(seq, message).into_iter().for_each(|seq| found.add(seq, message)),
-            Some(false) => {}
-            None => return Some((seq, message)),
-        }
+/// A walk through the messages that can match, and what it has found by their records.
+struct Scan<'a> {
+    view: &'a View,
+    walk: Walk<'a>,
+    /// The client's numbers are the state's.
+    level: bool,
+    /// The walk counts by the state's numbers, the client by others.
+    renumber: bool,
+    found: Found,
+}
+
+/// Where a [`Scan`] has come to.
+enum Step<'a> {
+    /// A message whose record cannot tell.
+    Undecided(SeqNum, &'a Message),
+    /// Many were tested: others may want the thread.
+    Breath,
+    End,
+}
+
+impl<'a> Scan<'a> {
+    fn new(view: &'a View, state: &'a MailboxState, numbering: &'a Tree, scope: &'a Scope) -> Self {
+        let walk = match (scope.since > 0, &scope.uids) {
+            (true, Some(uids)) => state.tree().changed_since_in(scope.since, uids),
+            (true, None) => state.tree().changed_since(scope.since),
+            (false, Some(uids)) => numbering.iter_uids(uids),
+            (false, None) => numbering.iter(),
+        };
+        let level = numbering.ptr_eq(state.tree());
+        Self { view, walk, level, renumber: scope.since > 0 && !level, found: Found::default() }
     }
-    None
+
+    fn next(&mut self, keys: &[Key]) -> Step<'a> {
+        for _ in 0..BREATH {
+            let Some((seq, message)) = self.walk.next() else { return Step::End };
+            let message = if self.level { message } else { self.view.current(message) };
+            match search::holds_by_record(keys, self.view, message) {
+                Some(true) => self.add(seq, message),
+                Some(false) => {}
+                None => return Step::Undecided(seq, message),
+            }
+        }
+        Step::Breath
+    }
+
+    fn add(&mut self, seq: SeqNum, message: &Message) {
+        let seq = if self.renumber { self.view.seq_of(message.uid) } else { Some(seq) };
+        seq.into_iter().for_each(|seq| self.found.add(seq, message));
+    }
 }
 
 /// Writes SEARCH, or ESEARCH where result options were given.

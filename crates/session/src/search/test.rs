@@ -51,11 +51,13 @@ pub(crate) async fn holds(
 ) -> Result<bool, store::Error> {
     let mut facts = Facts { view, message, header: None, whole: None };
     let body = store.body(message.body).await?;
-    let mut octets = Vec::new();
-    store.fetch(&body, body.structure.header(), &mut octets).await?;
-    facts.header = Some(octets);
-    if let Some(known) = all(keys, &facts) {
-        return Ok(known);
+    if keys.iter().any(asks_header) {
+        let mut octets = Vec::new();
+        store.fetch(&body, body.structure.header(), &mut octets).await?;
+        facts.header = Some(octets);
+        if let Some(known) = all(keys, &facts) {
+            return Ok(known);
+        }
     }
     let mut octets = Vec::new();
     store.fetch(&body, 0..body.body.len, &mut octets).await?;
@@ -64,6 +66,17 @@ pub(crate) async fn holds(
     drop(facts);
     yield_now().await;
     Ok(known)
+}
+
+/// Whether the header can tell something about the criterion.
+fn asks_header(key: &Key) -> bool {
+    match key {
+        Key::Header(..) | Key::Sent(_) => true,
+        Key::Not(key) => asks_header(key),
+        Key::And(keys) => keys.iter().any(asks_header),
+        Key::Or(keys) => asks_header(&keys.0) || asks_header(&keys.1),
+        _ => false,
+    }
 }
 
 /// All of them, as far as is known: `None` when more must be read.

@@ -92,6 +92,7 @@ impl Server {
             Store::open(engine, bodies, Arc::new(Inline), clock, Options::default());
         drive(store.create_account("alex", Vec::new()), || committer.step()).unwrap();
         let shared = Shared {
+            searched: session::SearchIndex::default(),
             authenticator: Arc::new(Users(store.clone())),
             store,
             observer: Arc::new(Silent),

@@ -116,6 +116,7 @@ impl House {
             without: Vec::new(),
         };
         let shared = Shared {
+            searched: session::SearchIndex::default(),
             store,
             authenticator: Arc::new(Anyone(identity)),
             observer: self.around.fallbacks.clone(),
