@@ -232,9 +232,9 @@ class Cluster:
         places = ",".join(f"{member.host.address}:5432" for member in self.members)
         return f"postgres://{name}:{name}@{places}/{name}?sslmode=disable"
 
-    def sql(self, statement):
+    def sql(self, statement, database="postgres"):
         """A statement on the primary, as the superuser."""
-        place = f"host={self.leader().host.address} port=5432 user=admin password={self.password} dbname=postgres"
+        place = f"host={self.leader().host.address} port=5432 user=admin password={self.password} dbname={database}"
         command = [str(postgres.programs() / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, place]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
