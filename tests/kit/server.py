@@ -126,6 +126,11 @@ class Highwater:
         return [self.imap]
 
     @property
+    def nodes(self):
+        """All servers of this mail: this one alone, or several."""
+        return [self]
+
+    @property
     def pid(self):
         """The server's own process id, also below a wrapper such as strace."""
         if not self.wrapper:
