@@ -19,6 +19,7 @@ must end, and once they are started anew UIDVALIDITY must be another.
 """
 
 import argparse
+import functools
 import random
 import re
 import statistics
@@ -196,8 +197,8 @@ def begin(running):
 def faults(outcome, arguments):
     """Load, faults, and what the history says."""
     chance = random.Random(arguments.seed)
-    made = {"failover": postgres.Pair, "patroni": lambda: patroni.Cluster(NODES), "partition": lambda: patroni.Cluster(NODES)}
-    database = made[arguments.kind]() if arguments.kind in made else None
+    made = {"failover": postgres.Pair, **dict.fromkeys(PATRONI, functools.partial(patroni.Cluster, NODES))}
+    database = made.get(arguments.kind, postgres.Server)()
     with server.OnPostgres(NODES, database=database, users=1) as running:
         begin(running)
         doubt = Doubt(running)
