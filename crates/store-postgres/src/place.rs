@@ -77,7 +77,11 @@ impl Place {
         let with_tls = match tls.mode.as_deref() {
             Some("disable") => false,
             Some("verify-full") => true,
-            None => !config.get_hosts().iter().all(is_near),
+            None => {
+                let addresses = config.get_hostaddrs();
+                !config.get_hosts().iter().all(is_near)
+                    || !addresses.iter().all(IpAddr::is_loopback)
+            }
             Some(other) => {
                 return Err(OpenError::Url(format!(
                     "sslmode={other} would trust whoever answers: say verify-full, or disable"
