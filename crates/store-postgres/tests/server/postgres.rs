@@ -131,6 +131,25 @@ impl Server {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
+    /// A database as `pg_dump` writes it.
+    pub(crate) fn dump(&self, database: &str) -> String {
+        let url = format!("postgres://highwater@127.0.0.1:{}/{database}", self.port);
+        let done = command("pg_dump", self.directory.path()).arg(url).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Reads what [`Server::dump`] has written.
+    pub(crate) fn load(&self, database: &str, dump: &str) {
+        self.write("dump", dump.as_bytes());
+        let url = format!("postgres://highwater@127.0.0.1:{}/{database}", self.port);
+        let done = command("psql", self.directory.path())
+            .args(["-v", "ON_ERROR_STOP=1", "-qf", "data/dump", &url])
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.unwrap().success(), "the dump cannot be read");
+    }
+
     /// A session that runs SQL meanwhile.
     pub(crate) fn session(&self, database: &str, sql: &str) -> Child {
         let port = self.port.to_string();
