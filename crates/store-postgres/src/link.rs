@@ -262,6 +262,32 @@ where
     Ok(Link { client, statements: Mutex::default(), warned, met: AtomicU64::new(0) })
 }
 
+fn advice_by_words(what: &str) -> &'static str {
+    const WORDS: [(&str, &str); 7] = [
+        ("password missing", "put the password into the URL, or into PGPASSWORD"),
+        (
+            "unsupported startup parameter",
+            "a pooler stands between that refuses what a session is set to: connect to PostgreSQL itself",
+        ),
+        ("failed to lookup address", "is the name right, and known here?"),
+        ("does not support TLS", "set ssl = on there, or say sslmode=disable in the URL"),
+        ("not valid for", "name the server in the URL as its certificate does"),
+        (
+            "certificate",
+            "name the file of the authority that signed the server's certificate with sslrootcert in the URL",
+        ),
+        (
+            "does not allow writes",
+            "it cannot be written to: name the primary as well, as in postgres://USER@HOST1,HOST2/DATABASE",
+        ),
+    ];
+    let fits = |(words, _): &&(&str, &'static str)| what.contains(words);
+    WORDS
+        .iter()
+        .find(fits)
+        .map_or("is it running there, and reachable from here?", |(_, to_do)| to_do)
+}
+
 /// Refuses a server that is too old, by its `server_version_num`.
 fn test_version(version: i32) -> Result<(), String> {
     let (is, needed) = (version / 10_000, VERSION_MIN / 10_000);
@@ -276,6 +302,9 @@ fn advice(error: &tokio_postgres::Error) -> String {
     let what = text(error);
     let code = error.code().map_or("", tokio_postgres::error::SqlState::code);
     let to_do = match code {
+        "28000" if what.contains("client certificate") => {
+            "name the node's certificate and key with sslcert and sslkey in the URL"
+        }
         "28P01" | "28000" => "check user and password in the URL, and pg_hba.conf on the server",
         "3D000" => "create the database first: CREATE DATABASE … OWNER …",
         "08P01" | "42704" | "0A000" => {
@@ -285,13 +314,19 @@ fn advice(error: &tokio_postgres::Error) -> String {
             "raise max_connections on the server, or lower the number of connections of each node"
         }
         "57P03" => "the server is starting or stopping: try again",
-        _ if what.contains("password missing") => {
-            "put the password into the URL, or into PGPASSWORD"
-        }
-        _ if what.contains("unsupported startup parameter") => {
-            "a pooler stands between that refuses what a session is set to: connect to PostgreSQL itself"
-        }
-        _ => "is it running there, and reachable from here?",
+        _ => advice_by_words(&what),
     };
     format!("{what}; {to_do}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_told_to_be_upgraded() {
+        assert!(test_version(VERSION_MIN).is_ok() && test_version(150_018).is_ok());
+        let why = test_version(120_022).unwrap_err();
+        assert_eq!(why, "its version is 12, Highwater needs 13 or later: upgrade it");
+    }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -131,6 +131,30 @@ impl Server {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
+    /// A PgBouncer before it that lends a session for one transaction.
+    pub(crate) fn pooler(&self, program: &str, more: &str) -> Pooler {
+        let port = free_port();
+        let directory = new_directory();
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+             logfile = pooler.log\n{more}\n",
+            self.port
+        );
+        let settings = settings.replace("* = ", "* = user=highwater ");
+        std::fs::write(directory.path().join("pooler.ini"), settings).unwrap();
+        let mut command = Command::new(program);
+        command.current_dir(directory.path()).arg("pooler.ini");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let child = command.spawn().unwrap();
+        let pooler = Pooler { port, child, _directory: directory };
+        until("the pooler answers", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
+        pooler
+    }
+
     /// A database as `pg_dump` writes it.
     pub(crate) fn dump(&self, database: &str) -> String {
         let url = format!("postgres://highwater@127.0.0.1:{}/{database}", self.port);
@@ -240,6 +264,20 @@ impl Server {
                 .status();
             assert!(stopped.unwrap().success(), "the server does not end");
         }
+    }
+}
+
+/// A pooler, ended when it is dropped.
+pub(crate) struct Pooler {
+    pub(crate) port: u16,
+    child: Child,
+    _directory: TempDir,
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
