@@ -131,6 +131,17 @@ impl Server {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
+    /// A file system of so many MiB; `None` where none may be mounted.
+    pub(crate) fn small_disk(&self, mib: u32) -> Option<SmallDisk> {
+        let disk = SmallDisk(self.directory.path().join("disk"));
+        std::fs::create_dir(&disk.0).unwrap();
+        if !disk.mount(&format!("size={mib}m,mode=700")) {
+            return None;
+        }
+        chown(&disk.0, Some(NOBODY), Some(NOBODY)).unwrap();
+        Some(disk)
+    }
+
     /// A PgBouncer before it that lends a session for one transaction.
     pub(crate) fn pooler(&self, program: &str, more: &str) -> Pooler {
         let port = free_port();
@@ -264,6 +275,32 @@ impl Server {
                 .status();
             assert!(stopped.unwrap().success(), "the server does not end");
         }
+    }
+}
+
+/// A file system in memory.
+pub(crate) struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(&self, options: &str) -> bool {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "none"]).arg(&self.0).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    pub(crate) fn path(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    pub(crate) fn grow(&self, mib: u32) {
+        assert!(self.mount(&format!("remount,size={mib}m")));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The server may have files open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
     }
 }
 

@@ -186,8 +186,7 @@ impl Pump {
         let mut piece = [0; 64 * 1024];
         let mut some = false;
         loop {
-            let gathers = self.is_client && self.proxy.lock().gathers;
-            self.from.set_read_timeout((some && gathers).then_some(SILENCE)).unwrap();
+            self.from.set_read_timeout(some.then_some(SILENCE)).unwrap();
             match self.from.read(&mut piece) {
                 Ok(0) => return some,
                 Ok(len) => octets.extend_from_slice(&piece[..len]),
@@ -195,7 +194,7 @@ impl Pump {
                 Err(_) => return some,
             }
             some = true;
-            if !gathers {
+            if !(self.is_client && self.proxy.lock().gathers) {
                 return true;
             }
         }
