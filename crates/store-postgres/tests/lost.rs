@@ -202,3 +202,22 @@ fn what_is_empty_commits_nothing_and_frees_the_row() {
     assert!(is_unavailable(&done) || done.is_ok(), "{done:?}");
     bed.direct.commit(&append(LOG, 2)).unwrap();
 }
+
+#[test]
+fn who_only_hears_goes_on_hearing_after_its_connection_was_lost() {
+    let Some(bed) = bed() else { return };
+    let (send, told) = std::sync::mpsc::channel();
+    bed.engine.listen(std::sync::Arc::new(move |logs: &[LogId]| {
+        let _ = send.send(logs.to_vec());
+    }));
+    // The writer's own would wake by writing.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+    until("it listens", || (!bed.server.sql("postgres", end).is_empty()).then_some(()));
+    let mut last = 1;
+    let heard = until("it hears", || {
+        last += 1;
+        bed.direct.commit(&append(LOG, last)).unwrap();
+        told.recv_timeout(Duration::from_millis(200)).ok()
+    });
+    assert_eq!(heard, [LOG]);
+}

@@ -11,11 +11,14 @@
 use std::time::{Duration, Instant};
 
 use postgres::{LOG, Server, append, seq, signal, until};
+use proxy::Proxy;
 use store::engine::{Engine, EngineError, Held, LogId};
 use store_postgres::{Durability, OpenError, Options, Postgres};
 
 #[path = "server/postgres.rs"]
 mod postgres;
+#[path = "server/proxy.rs"]
+mod proxy;
 
 const HELD: [Held; 1] = [Held { log: LOG, seq: 1 }];
 
@@ -164,6 +167,24 @@ fn an_asynchronous_standby_that_lacks_commits_begins_a_new_epoch() {
     renewing.renewed.push(LOG);
     fresh.commit(&renewing).unwrap();
     assert!(!fresh.head(LOG).unwrap().unwrap().doubtful);
+}
+
+#[test]
+fn a_server_that_was_replaced_and_still_answers_is_not_believed() {
+    let Some((primary, standby, url)) = pair(true) else { return };
+    let own = |port: u16| format!("postgres://highwater@127.0.0.1:{port}/{}", name(&url));
+    let proxy = Proxy::start(primary.port);
+    let node = open(&own(proxy.port)).unwrap();
+    open(&url).unwrap().commit(&append(LOG, 1)).unwrap();
+    // A connection that reads leads to the old primary, and stays.
+    node.news(&[]).unwrap();
+    standby.promote();
+    proxy.lead_to(standby.port);
+    // One that writes is made anew, and leads to the new one.
+    node.commit(&append(LogId { number: 2, ..LOG }, 1)).unwrap();
+    postgres::open(&own(standby.port)).unwrap().commit(&append(LOG, 2)).unwrap();
+    let news = node.news(&HELD).unwrap();
+    assert_eq!(news[0].head.seq, 2, "the old primary was believed: {news:?}");
 }
 
 /// A promoted standby that no node has met, and whether the mailbox is doubtful to one that starts so.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use postgres::{LOG, append};
 use proxy::Proxy;
 use store::engine::{
-    AccountId, Append, BodyRef, BodyRow, Commit, Engine, EngineError, Held, LogId, News,
+    AccountId, Append, BodyRef, BodyRow, Commit, Engine, EngineError, Fold, Held, LogId, News,
 };
 use store::quota::UsageChange;
 
@@ -142,4 +142,45 @@ fn many_nodes_that_write_to_the_same_logs_never_deadlock() {
     assert_eq!(written, 2 * done.load(Ordering::Relaxed));
     let total: u64 = (1..4).map(|n| nodes[1].usage(AccountId(n)).unwrap().messages).sum();
     assert_eq!(total, 3 << 20, "what one lost another has");
+}
+
+#[test]
+fn a_log_that_is_watched_is_read_as_one_instant_while_others_fold_it() {
+    let Some(server) = postgres::Server::start(&[]) else { return };
+    let url = server.database();
+    let (folder, watcher) = (postgres::open(&url).unwrap(), postgres::open(&url).unwrap());
+    let other = LogId { number: 2, ..LOG };
+    folder.commit(&append(other, 1)).unwrap();
+    folder.commit(&append(LOG, 1)).unwrap();
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for seq in 2.. {
+                let mut commit = append(LOG, seq);
+                // The page says how far it goes.
+                let pages = vec![(1, (seq - 1).to_be_bytes().to_vec())];
+                let fold = Fold { log: LOG, base: None, seq: seq - 1, pages, removed: Vec::new() };
+                commit.folds.push(fold);
+                folder.commit(&commit).unwrap();
+                if ends.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for _ in 0..400 {
+            let held = [Held { log: other, seq: 1 }];
+            let begun = watcher.begin(&held, &[Held { log: LOG, seq: 0 }]).unwrap().unwrap();
+            let at = begun.standings.iter().find(|standing| standing.log == LOG).unwrap();
+            if let News::Whole { pages, deltas } = &at.news {
+                let folded = u64::from_be_bytes(pages[0].1.clone().try_into().unwrap());
+                let after: Vec<u64> = deltas.iter().map(|(seq, _)| *seq).collect();
+                let expected: Vec<u64> = (folded + 1..=at.head.seq).collect();
+                if after != expected || at.head.folded != folded {
+                    ends.store(true, Ordering::Relaxed);
+                }
+                assert_eq!((at.head.folded, after), (folded, expected), "{:?}", at.head);
+            }
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
 }

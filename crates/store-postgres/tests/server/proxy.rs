@@ -30,6 +30,8 @@ struct State {
     plan: Plan,
     /// Whether what comes together is gathered, so that round trips can be counted.
     gathers: bool,
+    /// The server's port, for connections that come.
+    server: u16,
     trips: usize,
     carried_out: usize,
 }
@@ -46,10 +48,12 @@ impl Proxy {
     pub(crate) fn start(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let proxy = Self { port, state: Arc::default() };
+        let state = State { server, ..State::default() };
+        let proxy = Self { port, state: Arc::new(Mutex::new(state)) };
         let serving = proxy.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                let server = serving.lock().server;
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else {
                     continue;
                 };
@@ -62,6 +66,11 @@ impl Proxy {
     /// The URL that leads through it.
     pub(crate) fn url(&self, url: &str, server: u16) -> String {
         url.replace(&format!(":{server}/"), &format!(":{}/", self.port))
+    }
+
+    /// From now on connections lead to another server; those that are there stay.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.lock().server = server;
     }
 
     pub(crate) fn plan(&self, plan: Plan) {
