@@ -210,9 +210,10 @@ fn who_only_hears_goes_on_hearing_after_its_connection_was_lost() {
     bed.engine.listen(std::sync::Arc::new(move |logs: &[LogId]| {
         let _ = send.send(logs.to_vec());
     }));
-    // The writer's own would wake by writing.
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
-    until("it listens", || (!bed.server.sql("postgres", end).is_empty()).then_some(()));
+    let both = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query LIKE '%pg_notify(%$1)'";
+    until("both listen", || (bed.server.sql("postgres", both) == "2").then_some(()));
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'highwater%'";
+    bed.server.sql("postgres", end);
     let mut last = 1;
     let heard = until("it hears", || {
         last += 1;

@@ -262,3 +262,23 @@ fn a_crash_is_doubted_only_where_data_loss_was_allowed() {
         assert_eq!(engine.head(LOG).unwrap().unwrap().doubtful, expected, "{durability:?}");
     }
 }
+
+#[test]
+fn a_standby_that_is_named_and_not_there_keeps_a_node_from_starting() {
+    let Some(server) = Server::start(&[]) else { return };
+    let (url, made) = (server.database(), server.database());
+    postgres::open(&made).unwrap();
+    server.set("synchronous_standby_names", "'missing'");
+    for (url, words) in
+        [(&url, "its tables could not be made"), (&made, "did not answer within 10 seconds")]
+    {
+        let began = Instant::now();
+        let why = open(url).unwrap_err().to_string();
+        assert!(why.contains(words) && why.contains("standby"), "{why}");
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    }
+    server.set("synchronous_standby_names", "''");
+    for url in [&url, &made] {
+        postgres::open(url).unwrap().commit(&append(LOG, 1)).unwrap();
+    }
+}
