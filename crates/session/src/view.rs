@@ -251,13 +251,20 @@ impl View {
 
     /// The UIDs that a set of message numbers names, or `None` when it names a number above EXISTS [S-72].
     pub(crate) fn uids_of_numbers(&self, set: &SequenceSet) -> Option<UidSet> {
+        let spans = self.spans_of_numbers(set)?;
+        Some(if *set == SequenceSet::Saved { spans } else { self.numbering.existing(&spans) })
+    }
+
+    /// As [`View::uids_of_numbers`], with the UIDs in between that no message has: it costs what the ranges of the set
+    /// cost, and is for what looks only at messages that are there.
+    pub(crate) fn spans_of_numbers(&self, set: &SequenceSet) -> Option<UidSet> {
         let exists = self.numbering.len();
         if set.number_max() > exists || (set.has_star() && exists == 0) {
             return None;
         }
         // `$` stands in every set [S-54, S-86].
         match set.resolve(exists) {
-            Some(numbers) => Some(self.numbering.uids_of_seqs(&numbers)),
+            Some(numbers) => Some(self.numbering.spans_of_seqs(&numbers)),
             None => Some(self.saved.clone()),
         }
     }

@@ -390,8 +390,10 @@ fn names_and_results_that_are_written_come_back() {
     }
     let fields = vec![(b"name".to_vec(), Some("é\"".as_bytes().to_vec()))];
     assert_eq!(written(|o| encode::id(o, &[("name", "é\"")])), Response::Id(Some(fields)));
-    let numbers = Response::Search { numbers: vec![5, 1], mod_seq: Some(ModSeq::MAX) };
-    assert_eq!(written(|o| encode::search(o, [5, 1].into_iter(), Some(ModSeq::MAX))), numbers);
+    let ranges = [(1, 1), (8, 12), (98, 101), (9999, 10_000), (u32::MAX - 6, u32::MAX)];
+    let found = UidSet::from_ranges(ranges);
+    let numbers = Response::Search { numbers: found.iter().collect(), mod_seq: Some(ModSeq::MAX) };
+    assert_eq!(written(|o| encode::search(o, &found, Some(ModSeq::MAX))), numbers);
     let tag = Tag("a\\\"]".into());
     let (min, max, count) = (Some(1), Some(7), Some(4));
     let (all, mod_seq) = (Some(some), Some(ModSeq::MIN));

@@ -141,7 +141,7 @@ impl Session {
         if command.uid {
             return Ok(None);
         }
-        view.uids_of_numbers(&command.set).map(Some).ok_or_else(numbers_expected)
+        view.spans_of_numbers(&command.set).map(Some).ok_or_else(numbers_expected)
     }
 
     /// Submits the change that sets `\Seen` where it is not set yet; nothing after EXAMINE [S-48] or without `s`

@@ -134,34 +134,54 @@ async fn find(view: &View, store: &Store, keys: &[Key]) -> Result<Found, Stop> {
     let state = Arc::clone(view.state());
     let numbering = view.numbering().clone();
     let scope = search::scope(keys);
-    let mut found = Found::default();
-    let walk = if scope.since > 0 {
-        state.tree().changed_since_in(scope.since, &scope.uids)
-    } else {
-        numbering.iter_uids(&scope.uids)
+    let level = numbering.ptr_eq(state.tree());
+    let mut walk = match (scope.since > 0, &scope.uids) {
+        (true, Some(uids)) => state.tree().changed_since_in(scope.since, uids),
+        (true, None) => state.tree().changed_since(scope.since),
+        (false, Some(uids)) => numbering.iter_uids(uids),
+        (false, None) => numbering.iter(),
     };
-    let by_state = scope.since > 0 && !numbering.ptr_eq(state.tree());
-    for (count, (seq, message)) in walk.enumerate() {
-        let message = view.current(message);
-        let held = match search::holds_by_record(keys, view, message) {
-            Some(held) => Ok(held),
-            None => search::holds(keys, view, message, store).await,
-        };
-        match held {
-            Ok(true) if by_state => {
-                // The walk counted by the state's numbers, the client counts by its own.
-                view.seq_of(message.uid).into_iter().for_each(|seq| found.add(seq, message));
+    // A walk of the state counts by the state's numbers, the client counts by its own.
+    let renumber = scope.since > 0 && !level;
+    let seq_of =
+        |seq, message: &Message| if renumber { view.seq_of(message.uid) } else { Some(seq) };
+    let mut found = Found::default();
+    loop {
+        let mut tested = 0;
+        let some = walk.by_ref().take(BREATH).inspect(|_| tested += 1);
+        let current = some.map(|(seq, m)| (seq, if level { m } else { view.current(m) }));
+        let Some((seq, message)) = test_records(current, keys, view, &seq_of, &mut found) else {
+            if tested < BREATH {
+                return Ok(found);
             }
-            Ok(true) => found.add(seq, message),
+            yield_now().await;
+            continue;
+        };
+        match search::holds(keys, view, message, store).await {
+            Ok(true) => seq_of(seq, message).into_iter().for_each(|seq| found.add(seq, message)),
             Ok(false) => {}
             Err(_) if view.is_gone(message.uid) => found.unread = true,
             Err(error) => return Err(error.into()),
         }
-        if count % BREATH == BREATH - 1 {
-            yield_now().await;
+    }
+}
+
+/// Adds what holds by its record; answers the first message whose record cannot tell.
+fn test_records<'a>(
+    messages: impl Iterator<Item = (SeqNum, &'a Message)>,
+    keys: &[Key],
+    view: &View,
+    seq_of: &impl Fn(SeqNum, &Message) -> Option<SeqNum>,
+    found: &mut Found,
+) -> Option<(SeqNum, &'a Message)> {
+    for (seq, message) in messages {
+        match search::holds_by_record(keys, view, message) {
+            Some(true) => seq_of(seq, message).into_iter().for_each(|seq| found.add(seq, message)),
+            Some(false) => {}
+            None => return Some((seq, message)),
         }
     }
-    Ok(found)
+    None
 }
 
 /// Writes SEARCH, or ESEARCH where result options were given.
@@ -188,7 +208,7 @@ fn answer<S: Sink>(
         view.note_sent(mod_seq);
     }
     if command.returns.is_none() {
-        encode::search(sink.buffer(), results.iter(), mod_seq);
+        encode::search(sink.buffer(), results, mod_seq);
         return;
     }
     let number = |hit: Hit| if command.uid { hit.uid.value() } else { hit.seq.value() };

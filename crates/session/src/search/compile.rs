@@ -73,7 +73,7 @@ pub(crate) fn compile(key: &SearchKey, view: &View, now: i64) -> Key {
 /// The UIDs of message numbers; numbers above EXISTS match nothing.
 fn numbered(set: &SequenceSet, view: &View) -> UidSet {
     match set.resolve(view.exists()) {
-        Some(numbers) => view.numbering().uids_of_seqs(&numbers),
+        Some(numbers) => view.numbering().spans_of_seqs(&numbers),
         None => view.saved.clone(),
     }
 }

@@ -109,3 +109,32 @@ fn a_huge_set_costs_what_is_found() {
     assert_eq!(tree.iter_uids(&all).count(), 1000);
     assert_eq!(tree.existing(&all).to_string(), "1:1000");
 }
+
+#[test]
+fn numbers_and_uids_stand_for_the_same_messages() {
+    let mut dice = Dice(11);
+    let mut uid = 0;
+    let plain: Vec<_> = (0..700)
+        .map(|_| {
+            uid += 1 + dice.roll(3) * dice.roll(2);
+            message(uid, 1)
+        })
+        .collect();
+    let tree = Tree::new().with_appended(&plain);
+    for _ in 0..300 {
+        let some = |dice: &mut Dice, below| {
+            UidSet::from_ranges((0..dice.roll(4)).map(|_| {
+                let low = 1 + dice.roll(below);
+                (low, low + dice.roll(50))
+            }))
+        };
+        let numbers = some(&mut dice, 720);
+        let (by_number, spans) = (tree.iter_seqs(&numbers), tree.spans_of_seqs(&numbers));
+        let named: Vec<_> = by_number.map(|(seq, message)| (seq, message.uid)).collect();
+        let spanned: Vec<_> = tree.iter_uids(&spans).map(|(seq, m)| (seq, m.uid)).collect();
+        assert_eq!(named, spanned);
+        let uids = some(&mut dice, uid + 20);
+        let seqs = tree.iter_uids(&uids).map(|(seq, _)| (seq.value(), seq.value()));
+        assert_eq!(tree.seqs_of_uids(&uids), UidSet::from_ranges(seqs));
+    }
+}

@@ -36,6 +36,22 @@ impl Wanted<'_> {
         }
     }
 
+    /// What is left to ask of the messages of a leaf: a leaf that lies within one range of a set need not be compared
+    /// message by message.
+    fn within(&self, leaf: &Summary, seq: u32) -> Self {
+        let covers = |set: &UidSet, low, high| {
+            set.ranges_within(low, high).next().is_some_and(|range| range == (low, high))
+        };
+        match self {
+            Self::Uids(set) if covers(set, leaf.first_uid, leaf.last_uid) => Self::All,
+            Self::Numbers(set) if covers(set, seq, seq + leaf.count - 1) => Self::All,
+            Self::ChangedSinceIn(since, set) if covers(set, leaf.first_uid, leaf.last_uid) => {
+                Self::ChangedSince(*since)
+            }
+            other => other.clone(),
+        }
+    }
+
     fn message(&self, message: &Message, seq: u32) -> bool {
         match self {
             Self::All => true,
@@ -57,6 +73,8 @@ pub struct Walk<'a> {
     wanted: Wanted<'a>,
     nodes: Vec<std::slice::Iter<'a, Arc<Node>>>,
     leaf: std::slice::Iter<'a, Message>,
+    /// What is wanted of the leaf.
+    here: Wanted<'a>,
     /// The number of the next message, wherever it stands.
     seq: u32,
 }
@@ -64,7 +82,7 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(tree: &'a Tree, wanted: Wanted<'a>) -> Self {
         let root = tree.root.as_slice().iter();
-        Self { wanted, nodes: vec![root], leaf: [].iter(), seq: 1 }
+        Self { here: Wanted::All, wanted, nodes: vec![root], leaf: [].iter(), seq: 1 }
     }
 }
 
@@ -76,7 +94,7 @@ impl<'a> Iterator for Walk<'a> {
             for message in self.leaf.by_ref() {
                 let seq = self.seq;
                 self.seq += 1;
-                if self.wanted.message(message, seq) {
+                if self.here.message(message, seq) {
                     return SeqNum::new(seq).map(|seq| (seq, message));
                 }
             }
@@ -89,7 +107,10 @@ impl<'a> Iterator for Walk<'a> {
                 continue;
             }
             match &node.kids {
-                Kids::Leaf(messages) => self.leaf = messages.iter(),
+                Kids::Leaf(messages) => {
+                    self.here = self.wanted.within(&node.summary, self.seq);
+                    self.leaf = messages.iter();
+                }
                 Kids::Inner(nodes) => self.nodes.push(nodes.iter()),
             }
         }
@@ -139,24 +160,22 @@ impl Tree {
         Walk::new(self, Wanted::Unseen)
     }
 
-    /// The UIDs of the messages with these numbers.
+    /// For each range of numbers the UIDs from its first message to its last. Here they name the same messages, and so
+    /// they do in any later state: nothing ever arrives between two messages. The cost follows the ranges of the
+    /// set, not how many messages there are [H5].
     #[must_use]
-    pub fn uids_of_seqs(&self, numbers: &UidSet) -> UidSet {
-        let mut uids = UidSet::new();
-        for (_, message) in self.iter_seqs(numbers) {
-            uids.push(message.uid.value());
-        }
-        uids
+    pub fn spans_of_seqs(&self, numbers: &UidSet) -> UidSet {
+        let uid_at = |number| SeqNum::new(number).and_then(|seq| self.uid_at(seq)).map(Uid::value);
+        let here = numbers.ranges_within(1, self.len());
+        UidSet::from_ranges(here.filter_map(|(low, high)| uid_at(low).zip(uid_at(high))))
     }
 
-    /// The numbers of the messages with these UIDs.
+    /// The numbers of the messages with these UIDs; the cost follows the ranges of the set.
     #[must_use]
     pub fn seqs_of_uids(&self, uids: &UidSet) -> UidSet {
-        let mut numbers = UidSet::new();
-        for (seq, _) in self.iter_uids(uids) {
-            numbers.push(seq.value());
-        }
-        numbers
+        let before = |uid| self.count_up_to(uid);
+        let numbers = uids.ranges().iter().map(|(low, high)| (before(low - 1) + 1, before(*high)));
+        UidSet::from_ranges(numbers.filter(|(low, high)| low <= high))
     }
 
     /// The UIDs of the set that are here. A subtree without gaps is one range: the cost follows the ranges of
