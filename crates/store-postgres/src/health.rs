@@ -223,7 +223,13 @@ impl Health {
             let began = Instant::now();
             let beat = self.beat.load(Ordering::Acquire) + 1;
             link.take_warned();
-            let rows = link.query(SQL, &[&self.node, &big(beat)]).await?;
+            let rows = link.query(SQL, &[&self.node, &big(beat)]).await;
+            let rows = rows.map_err(|fault| match fault {
+                Fault::Lost(why) => {
+                    Fault::Lost(format!("{why}: is its synchronous standby there?"))
+                }
+                refused @ Fault::Refused(_) => refused,
+            })?;
             if link.take_warned() {
                 continue;
             }
