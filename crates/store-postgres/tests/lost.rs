@@ -87,9 +87,9 @@ fn a_server_that_accepts_and_says_nothing_is_no_server() {
 fn hold_row(bed: &Bed) -> std::process::Child {
     let holder = bed.server.session(
         &bed.database,
-        "BEGIN; SELECT FROM highwater.log WHERE account = 1 AND number = 1 FOR UPDATE; SELECT pg_sleep(60)",
+        "BEGIN; SELECT FROM highwater.log WHERE account = 1 AND number = 1 FOR UPDATE",
     );
-    let sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'psql' AND state = 'idle in transaction'";
     until("the row is held", || (!bed.server.sql("postgres", sql).is_empty()).then_some(()));
     holder
 }
@@ -105,7 +105,7 @@ fn who_waits_for_a_row_too_long_is_told_and_has_done_nothing() {
         "{done:?}"
     );
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'psql' AND state = 'idle in transaction'";
     bed.server.sql("postgres", end);
     holder.wait().unwrap();
     bed.engine.commit(&append(LOG, 2)).unwrap();

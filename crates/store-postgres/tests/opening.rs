@@ -156,12 +156,12 @@ fn a_server_that_may_lose_mail_is_refused() {
     says(&url, &["cannot be written to", "primary"]);
     server.stop();
     server.run(&["max_connections=4", "superuser_reserved_connections=3", "max_wal_senders=0"]);
-    let mut busy = server.session("postgres", "SELECT pg_sleep(60)");
+    let mut busy = server.session("postgres", "BEGIN");
     server.sql(
         "postgres",
         "ALTER ROLE highwater SET synchronous_commit = on; CREATE ROLE plain LOGIN",
     );
-    let sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'psql' AND state = 'idle in transaction'";
     postgres::until("it is busy", || (!server.sql("postgres", sql).is_empty()).then_some(()));
     says(&url.replace("highwater@", "plain@"), &["remaining connection slots", "max_connections"]);
     busy.kill().unwrap();

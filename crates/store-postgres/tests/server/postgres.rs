@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -185,16 +186,18 @@ impl Server {
         assert!(done.unwrap().success(), "the dump cannot be read");
     }
 
-    /// A session that runs SQL meanwhile.
+    /// A session that runs SQL meanwhile, and stays until it is waited for.
     pub(crate) fn session(&self, database: &str, sql: &str) -> Child {
         let port = self.port.to_string();
-        command("psql", self.directory.path())
+        let mut session = command("psql", self.directory.path())
             .args(["-h", "127.0.0.1", "-p", &port, "-U", "highwater", "-d", database])
-            .args(sql.split(';').flat_map(|one| ["-c", one.trim()]))
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap()
+            .unwrap();
+        writeln!(session.stdin.as_mut().unwrap(), "{sql};").unwrap();
+        session
     }
 
     /// A database that nobody has used; its URL.
