@@ -4,7 +4,7 @@
 
 STAGES=(fmt clippy build unit contract postgres transcripts simulation race queue doctor durability crash newuser clients docs faults)
 declare -A BUDGET=(
-    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [postgres]=150 [transcripts]=30 [simulation]=40
+    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [postgres]=330 [transcripts]=30 [simulation]=40
     [race]=40 [queue]=60 [doctor]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
@@ -89,7 +89,7 @@ postgres_programs() { # the folder of PostgreSQL's programs: installed, or unpac
 stage_postgres() {
     local rounds=100 disconnects=40 times=6 changes=5
     [ -z "${LONG:-}" ] || rounds=5000 disconnects=600 times=50 changes=100
-    cargo test -q -p $APART || return 1
+    cargo test -q -p $APART -- --test-threads=4 || return 1 # most of them wait
     export STORE=postgres NODES=3
     tests/race/claim.py --rounds $rounds --clients 24 --seed "$SEED" && tests/race/move.py &&
         tests/clients/reconnect.py --disconnects $disconnects --seed "$SEED" &&
