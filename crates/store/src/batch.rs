@@ -10,7 +10,7 @@
 //! - Nothing is published or answered before the commit is durable [H1]; nothing is answered NO whose
 //!   outcome is unknown.
 //! - Folds ride along; they change no state.
-//! - Several committers may work at once, each on logs that no other has in hand; what waits for the same log stays in
+//! - Several committers may work at once, each on logs and new bodies that no other has in hand; what waits for the same log stays in
 //!   its order. Where others write too, a batch begins by learning what they wrote.
 
 mod work;
@@ -20,7 +20,8 @@ pub(crate) use work::RENAMED;
 use crate::account::AccountChange;
 use crate::change::{Change, Error, Outcome};
 use crate::engine::{
-    AccountId, AccountRow, Commit, Engine, EngineError, Fold, Held, LogId, MailboxId, Standing,
+    AccountId, AccountRow, BodyId, Commit, Engine, EngineError, Fold, Held, LogId, MailboxId,
+    Standing,
 };
 use crate::mailbox::MailboxState;
 use crate::open::{OpenAccount, OpenMailbox};
@@ -82,12 +83,32 @@ impl Job {
         let accounts = accounts.filter(move |id| directory || *id != AccountId::SHARED);
         self.mailboxes.iter().map(|open| LogId::from(open.id)).chain(accounts.map(LogId::from))
     }
+
+    /// What nobody else may have in hand meanwhile.
+    fn claims(&self) -> impl Iterator<Item = Claim> {
+        let messages = match &self.task {
+            Task::Change { change: Change::Append { messages, .. }, .. }
+            | Task::Change { change: Change::Post { messages, .. }, .. } => messages.as_slice(),
+            _ => &[],
+        };
+        let new = messages.iter().filter(|message| !message.body.is_committed());
+        self.logs().map(Claim::Log).chain(new.map(|message| Claim::Body(message.body.id())))
+    }
+}
+
+/// What only one committer may have in hand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Claim {
+    /// A log that is written to.
+    Log(LogId),
+    /// A body whose row no commit has written yet: deliveries of one message to several mailboxes share it.
+    Body(BodyId),
 }
 
 struct Queue {
     waiting: VecDeque<Job>,
-    /// The logs that committers have in hand; kept only where there are several of them.
-    busy: HashSet<LogId>,
+    /// What committers have in hand; kept only where there are several of them.
+    busy: HashSet<Claim>,
     closing: bool,
     broken: Option<String>,
 }
@@ -158,11 +179,13 @@ impl Batcher {
         (!jobs.is_empty()).then_some(Taken { jobs })
     }
 
-    /// These logs are in hand no more.
-    pub(crate) fn give_back(&self, logs: &[LogId]) {
+    /// These are in hand no more.
+    pub(crate) fn give_back(&self, claims: &[Claim]) {
         if self.lanes > 1 {
             let mut queue = self.lock();
-            queue.busy.retain(|log| !logs.contains(log));
+            for claim in claims {
+                queue.busy.remove(claim);
+            }
             drop(queue);
             self.wake.notify_all();
         }
@@ -188,7 +211,8 @@ impl Batcher {
 }
 
 impl Queue {
-    /// The first jobs whose logs nobody has in hand. One that must be left keeps those behind it for the same logs.
+    /// The first jobs of whose claims nobody has one in hand. One that must be left keeps those behind it for the same
+    /// logs.
     fn take(&mut self, lanes: usize) -> Vec<Job> {
         if lanes == 1 {
             let count = self.waiting.len().min(JOBS_MAX);
@@ -197,8 +221,8 @@ impl Queue {
         let (mut taken, mut left) = (Vec::new(), VecDeque::new());
         let mut passed: HashSet<LogId> = HashSet::new();
         for job in self.waiting.drain(..) {
-            let free = |log: LogId| !self.busy.contains(&log) && !passed.contains(&log);
-            if taken.len() < JOBS_MAX && job.logs().all(free) {
+            let free = job.claims().all(|claim| !self.busy.contains(&claim));
+            if taken.len() < JOBS_MAX && free && job.logs().all(|log| !passed.contains(&log)) {
                 taken.push(job);
             } else {
                 passed.extend(job.logs());
@@ -206,7 +230,7 @@ impl Queue {
             }
         }
         self.waiting = left;
-        self.busy.extend(taken.iter().flat_map(Job::logs));
+        self.busy.extend(taken.iter().flat_map(Job::claims));
         taken
     }
 }
@@ -217,9 +241,9 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// The logs to give back.
-    pub(crate) fn logs(&self) -> Vec<LogId> {
-        self.jobs.iter().flat_map(Job::logs).collect()
+    /// What is to be given back.
+    pub(crate) fn claims(&self) -> Vec<Claim> {
+        self.jobs.iter().flat_map(Job::claims).collect()
     }
 
     /// Where the logs that will be written stand in memory, and those that are only read.
@@ -292,5 +316,40 @@ impl Batch {
                 Vec::new()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::NewMessage;
+    use crate::engine::{BodyRef, BodyRow};
+    use crate::receive::NewBody;
+    use imap::command::DateTime;
+
+    fn delivery(body: &NewBody) -> Job {
+        let mailbox = MailboxId { account: AccountId(1), number: 1 };
+        let internal_date = DateTime { unix: 0, zone_minutes: 0 };
+        let messages = vec![NewMessage { body: body.clone(), flags: Vec::new(), internal_date }];
+        let task = Task::Change { change: Change::Append { mailbox, messages }, by: None };
+        let (reply, _) = oneshot::channel();
+        Job { task, mailboxes: Vec::new(), accounts: Vec::new(), reply }
+    }
+
+    #[test]
+    fn of_committers_one_alone_writes_a_new_body() {
+        let body = BodyRef { locator: Vec::new(), len: 0, crc: 0 };
+        let body = NewBody::new(BodyRow { id: BodyId(7), body, meta: Vec::new() });
+        let batcher = Batcher::new(2);
+        batcher.submit(delivery(&body));
+        let first = batcher.take().unwrap();
+        batcher.submit(delivery(&body));
+        assert!(batcher.take().is_none(), "the first may be about to write the row");
+        batcher.give_back(&first.claims());
+        let second = batcher.take().expect("the first has failed, since the row is not written");
+        body.note_committed();
+        batcher.submit(delivery(&body));
+        assert!(batcher.take().is_some(), "nothing is left to write but the message");
+        drop((first, second));
     }
 }

@@ -14,7 +14,7 @@ use imap::message::Structure;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A message being received.
 pub struct Receiver {
@@ -147,9 +147,7 @@ impl Store {
             Ok(())
         };
         self.blocking(sync).await?;
-        let body =
-            |received: Received| NewBody { row: Arc::new(received.row), committed: Arc::default() };
-        Ok(received.into_iter().map(body).collect())
+        Ok(received.into_iter().map(|received| NewBody::new(received.row)).collect())
     }
 }
 
@@ -174,14 +172,29 @@ fn analyse(bodies: &dyn BodyStore, body: &BodyRef) -> Result<Structure, EngineEr
 pub struct NewBody {
     pub(crate) row: Arc<BodyRow>,
     /// Set once a commit has written the row.
-    pub(crate) committed: Arc<AtomicBool>,
+    committed: Arc<AtomicBool>,
 }
 
 impl NewBody {
+    /// Whose octets are durable.
+    pub(crate) fn new(row: BodyRow) -> Self {
+        Self { row: Arc::new(row), committed: Arc::default() }
+    }
+
     /// Its number.
     #[must_use]
     pub fn id(&self) -> BodyId {
         self.row.id
+    }
+
+    /// Whether its row is written.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Its row is written.
+    pub(crate) fn note_committed(&self) {
+        self.committed.store(true, Ordering::Release);
     }
 
     /// Its length in octets.

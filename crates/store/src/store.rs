@@ -154,14 +154,14 @@ impl Committer {
 
     fn commit(&self, taken: Taken) {
         let inner = &self.store.inner;
-        let logs = taken.logs();
+        let claims = taken.claims();
         let touched = if inner.engine.is_shared() {
             self.commit_among_others(taken)
         } else {
             let applied = taken.apply(&[], inner.engine.as_ref(), inner.clock.now());
             applied.map(|batch| self.end(batch, |commit| inner.engine.commit(commit)))
         };
-        inner.batcher.give_back(&logs);
+        inner.batcher.give_back(&claims);
         for open in touched.unwrap_or_default() {
             self.store.fold_if_due(open);
         }

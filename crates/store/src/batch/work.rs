@@ -320,8 +320,7 @@ impl Work {
 
     /// Writes the body's row once, in whichever commit is the first to refer to it.
     fn note_body(&mut self, body: &NewBody) {
-        let noted = body.committed.load(Ordering::Acquire)
-            || self.bodies.iter().any(|other| other.id() == body.id());
+        let noted = body.is_committed() || self.bodies.iter().any(|other| other.id() == body.id());
         if !noted {
             self.commit.bodies.push(body.row.as_ref().clone());
             self.bodies.push(body.clone());
@@ -486,7 +485,7 @@ impl Work {
     /// Publishes everything, then answers; tells which mailboxes have grown deltas.
     pub(super) fn publish(self) -> Vec<Arc<OpenMailbox>> {
         for body in &self.bodies {
-            body.committed.store(true, Ordering::Release);
+            body.note_committed();
         }
         for (open, state) in self.folded {
             let mut folded = open.folded.lock().unwrap_or_else(PoisonError::into_inner);
