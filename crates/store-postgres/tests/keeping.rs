@@ -3,9 +3,7 @@
 
 use std::path::Path;
 
-use store::engine::{
-    AccountId, Append, BodyRef, BodyRow, BodyStore, Commit, Engine, EngineError, LogId,
-};
+use store::engine::{AccountId, Append, BodyRef, BodyRow, Commit, Engine, EngineError, LogId};
 use store_postgres::Bodies;
 
 #[path = "server/postgres.rs"]
