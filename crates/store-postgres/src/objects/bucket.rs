@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutPayload,
-    RetryConfig,
+    BackoffConfig, ClientConfigKey, Error, GetOptions, ObjectStore, ObjectStoreExt as _,
+    PutPayload, RetryConfig,
 };
 use store::engine::EngineError;
 use tokio::time::timeout;
@@ -91,14 +91,12 @@ impl Bucket {
             max_retries: 5,
             retry_timeout: Duration::from_secs(10),
         };
-        let client = ClientOptions::default()
-            .with_connect_timeout(Duration::from_secs(3))
-            .with_timeout(Duration::from_secs(15));
-        // The environment may ask for plain HTTP: what is set here leaves that as it is.
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
-        let allow_http =
-            std::env::var("AWS_ALLOW_HTTP").is_ok_and(|it| it.eq_ignore_ascii_case("true"));
-        builder = builder.with_client_options(client.with_allow_http(allow_http));
+        let option = |key| AmazonS3ConfigKey::Client(key);
+        let builder = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_config(option(ClientConfigKey::ConnectTimeout), "3 seconds")
+            .with_config(option(ClientConfigKey::Timeout), "15 seconds")
+            .with_retry(retry);
         let store = builder.build().map_err(|error| OpenError::Bodies {
             place: address.clone(),
             why: format!("{error}: see docs/cluster.md for the AWS_* variables"),
