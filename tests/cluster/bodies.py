@@ -134,7 +134,7 @@ def refused(outcome, running, bucket):
 
     place = f"s3://{bucket.name}/bodies"
     for what, words, said in (
-        ("a wrong key", why(place, AWS_SECRET_ACCESS_KEY="wrong"), "AWS_SECRET_ACCESS_KEY"),
+        ("a wrong key", why(place, AWS_ACCESS_KEY_ID="wrong"), "AWS_ACCESS_KEY_ID"),
         ("a missing bucket", why("s3://missing/bodies"), "no such bucket"),
         ("another prefix", why(f"s3://{bucket.name}/else"), f"say --bodies {place}"),
         ("a store that is away", why(place, AWS_ENDPOINT="http://127.0.0.1:1"), place),

@@ -1,10 +1,11 @@
 """An S3-speaking server of a test's own: s3rver from npm, on loopback, with its objects in a temporary directory.
 
-It tests the signature of each request. The package is installed by npm into the cache folder, once.
+It tests whose key a request is signed with, and not the signature (version 4). The package is installed by npm into the cache folder, once.
 """
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -61,10 +62,10 @@ class Bucket:
         self.process.kill()
         self.process.wait()
 
-    def environment(self, secret=KEY):
+    def environment(self):
         """What a node needs to be told."""
         return {
-            "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "AWS_REGION": "us-east-1",
             "AWS_ENDPOINT": f"http://127.0.0.1:{self.port}", "AWS_ALLOW_HTTP": "true",
         }
 
@@ -83,7 +84,5 @@ class Bucket:
 
 def answers(port):
     """Whether somebody listens there."""
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
