@@ -4,7 +4,7 @@
 
 STAGES=(fmt clippy build unit contract postgres transcripts simulation race queue doctor durability crash newuser clients docs faults)
 declare -A BUDGET=(
-    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [postgres]=150 [transcripts]=30 [simulation]=40
+    [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [postgres]=330 [transcripts]=30 [simulation]=40
     [race]=40 [queue]=60 [doctor]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
@@ -35,7 +35,7 @@ target=${CARGO_TARGET_DIR:-target}
 NEEDED=(
     mbsync:isync offlineimap:offlineimap3 neomutt:neomutt imapfilter:imapfilter interimap:interimap
     swaks:swaks curl:curl openssl:openssl strace:strace node:nodejs npm:npm python3:python3 cc:gcc
-    unshare:util-linux setpriv:util-linux pip3:python3-pip
+    unshare:util-linux setpriv:util-linux nsenter:util-linux ip:iproute2 pip3:python3-pip
 )
 
 missing_packages() {
@@ -87,14 +87,26 @@ postgres_programs() { # the folder of PostgreSQL's programs: installed, or unpac
 }
 
 stage_postgres() {
-    local rounds=100 disconnects=40 times=6
-    [ -z "${LONG:-}" ] || rounds=5000 disconnects=600 times=50
-    cargo test -q -p $APART || return 1
+    local rounds=100 disconnects=40 times=6 changes=5
+    [ -z "${LONG:-}" ] || rounds=5000 disconnects=600 times=50 changes=100
+    cargo test -q -p $APART -- --test-threads=4 || return 1 # most of them wait
     export STORE=postgres NODES=3
     tests/race/claim.py --rounds $rounds --clients 24 --seed "$SEED" && tests/race/move.py &&
         tests/clients/reconnect.py --disconnects $disconnects --seed "$SEED" &&
-        tests/cluster/balancer.py && tests/cluster/bodies.py && tests/cluster/checker.py --self-test &&
-        tests/cluster/faults.py --times $times --seed "$SEED" --planted-async
+        tests/cluster/balancer.py && tests/cluster/bodies.py && tests/cluster/checker.py --self-test && tests/cluster/idle.py --changes $changes &&
+        tests/cluster/faults.py --times $times --seed "$SEED" --planted-async || return 1
+    [ -z "${LONG:-}" ] || many_nodes_at_length $times
+}
+
+many_nodes_at_length() { # TIMES: what other stages do with a directory, and faults under Patroni
+    local kind nodes
+    for kind in patroni partition; do
+        tests/cluster/faults.py --kind $kind --times "$1" --seed "$SEED" || return 1
+    done
+    for nodes in 1 2 3; do
+        NODES=$nodes tests/crash/kill.py --times "$1" --seed "$SEED" || return 1
+    done
+    tests/cluster/replay.py && stage_clients
 }
 
 highwater_binary() { # the absolute path of the release build

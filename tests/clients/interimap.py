@@ -74,7 +74,7 @@ def main():
 def pair(outcome, arguments, names):
     """Fill, join, change, quieten, compare."""
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(server.Highwater(users=1) if name == "highwater" else server.Peer(name))
+        servers = [stack.enter_context(server.start(users=1) if name == "highwater" else server.Peer(name))
                    for name in names]
         lines = [stack.enter_context(proxy.Proxy(running.imap, delay=DELAY)) for running in servers]
         sync = Interimap(servers, lines)

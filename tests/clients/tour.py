@@ -31,7 +31,7 @@ def main():
     """Tour both servers."""
     outcome = report.Report("tour")
     os.environ["HIGHWATER_PASSWORD"] = server.PASSWORD
-    with server.Highwater(users=1) as running:
+    with server.start(users=1) as running:
         tour(outcome, running)
     with server.Peer("dovecot", settings=["tls=yes", "fsync=never"]) as running:
         tour(outcome, running)

@@ -9,6 +9,8 @@ them on their way, something fails:
     backend    pg_terminate_backend of some of the nodes' connections
     restart    PostgreSQL crashes and is started again
     failover   the primary is killed, its synchronous standby takes its place
+    patroni    the same under Patroni and etcd, or a switchover (see division.py)
+    partition  Patroni's primary is cut off, with some of the nodes, or kept from etcd
 
 What every client was told is one history, with the operations whose answer was lost
 as such, and checker.py judges it. `--planted-async` loses acknowledged commits on
@@ -17,8 +19,10 @@ must end, and once they are started anew UIDVALIDITY must be another.
 """
 
 import argparse
+import functools
 import random
 import re
+import statistics
 import sys
 import threading
 import time
@@ -28,8 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
 
+import division  # noqa: E402
 from checker import FAILED, LOST, READ, UNKNOWN, WON, Op, check, in_doubt_that_happened  # noqa: E402
-from kit import postgres, report, server, wire  # noqa: E402
+from kit import patroni, postgres, report, server, wire  # noqa: E402
 
 NODES = 3
 CLIENTS = 24
@@ -38,6 +43,7 @@ OUTSTANDING = 8
 SECONDS = 90
 RESTART = 9
 KINDS = ("node", "backend", "restart", "failover")
+PATRONI = ("patroni", "partition")
 
 
 class Load:
@@ -158,9 +164,16 @@ def owner_of(flags):
     return owners[0] if owners else None
 
 
-def fail(kind, running, chance):
-    """The fault, and what brings things back."""
-    if kind == "node":
+def fail(kind, running, chance, load):
+    """The fault, and what brings things back; answers what it was in particular, and what was wrong."""
+    faults = []
+    if kind == "patroni":
+        kind = division.lose_primary(running.database, chance)
+        running.database.wait_whole()
+    elif kind == "partition":
+        kind, faults = division.divide(running, chance, load)
+        running.database.wait_whole()
+    elif kind == "node":
         node = chance.choice(running.nodes)
         node.kill()
         node.run()
@@ -170,6 +183,7 @@ def fail(kind, running, chance):
         running.database.crash()
     else:
         running.database.fail_over()
+    return kind, faults
 
 
 def begin(running):
@@ -183,20 +197,27 @@ def begin(running):
 def faults(outcome, arguments):
     """Load, faults, and what the history says."""
     chance = random.Random(arguments.seed)
-    pair = postgres.Pair() if arguments.kind == "failover" else None
-    with server.OnPostgres(NODES, database=pair, users=1) as running:
+    made = {"failover": postgres.Pair, **dict.fromkeys(PATRONI, functools.partial(patroni.Cluster, NODES))}
+    database = made.get(arguments.kind, postgres.Server)()
+    with server.OnPostgres(NODES, database=database, users=1) as running:
         begin(running)
+        doubt = Doubt(running)
         load = Load(running.addresses)
         clients = [Client(load, number, arguments.seed) for number in range(CLIENTS)]
         for client in clients:
             client.start()
-        outstanding = []
+        outstanding, begun, wrong = [], [], []
         for _ in range(arguments.times):
             target = load.answered + chance.randint(CLIENTS, 6 * CLIENTS)
             load.wait(lambda: load.answered >= target, "claims go on")  # noqa: B023
             load.wait(lambda: load.waiting >= OUTSTANDING, f"{OUTSTANDING} claims on their way")
             outstanding.append(load.waiting)
-            fail(arguments.kind, running, chance)
+            at = time.monotonic()
+            what, faults = fail(arguments.kind, running, chance, load)
+            begun.append((what, at))
+            wrong += faults
+            if arguments.kind in PATRONI:
+                outcome.note(f"{len(begun)}: {what}, all is back after {time.monotonic() - at:.1f} s")
         target = load.answered + 4 * CLIENTS
         load.wait(lambda: load.answered >= target, "claims go on after the last fault")
         load.stop = True
@@ -209,7 +230,46 @@ def faults(outcome, arguments):
             control.read(connection, uid)
         validity = wire.code_number(connection.must("SELECT INBOX"), "UIDVALIDITY")
         connection.close()
+        done, undone = doubt.counts()
+    outcome.note(f"of {done + undone} commits whose answer a node had lost, it found {done} done")
+    outages(outcome, load.history, begun)
+    if arguments.kind == "partition":
+        outcome.check(not wrong, "no node that was cut off with the old primary answered any more", "; ".join(wrong[:5]))
     judge(outcome, arguments, load.history, outstanding, validity)
+
+
+def outages(outcome, history, begun):
+    """For how long after each fault no claim at all was won."""
+    wins = sorted(op.end for op in history if op.kind == WON)
+    by_what = {}
+    for (what, at), (_, end) in zip(begun, [*begun[1:], (None, wins[-1])]):
+        times = [at, *(win for win in wins if at < win <= end)]
+        by_what.setdefault(what, []).append(max(later - earlier for earlier, later in zip(times, times[1:])))
+    for what, seconds in sorted(by_what.items()):
+        outcome.note(f"{what}, {len(seconds)} times: no claim was won for {statistics.median(seconds):.1f} s (median), "
+                     f"{max(seconds):.1f} s (at most)")
+
+
+class Doubt:
+    """Counts in the database the commits whose answer a node has lost: it looks for each by trying to add its row, not done."""
+
+    def __init__(self, running):
+        self.database = running.database
+        self.name = running.store[1].split("?")[0].rsplit("/", 1)[1]
+        for statement in (
+            "CREATE TABLE doubt(account bigint, id bigint, PRIMARY KEY(account, id))",
+            f"ALTER TABLE doubt OWNER TO {self.name}",
+            """CREATE FUNCTION doubted() RETURNS trigger LANGUAGE plpgsql AS
+               'BEGIN INSERT INTO public.doubt VALUES(NEW.account, NEW.id) ON CONFLICT DO NOTHING; RETURN NEW; END'""",
+            """CREATE TRIGGER doubted BEFORE INSERT ON highwater.batch FOR EACH ROW WHEN (NOT NEW.done)
+               EXECUTE FUNCTION doubted()""",
+        ):
+            self.database.sql(statement, self.name)
+
+    def counts(self):
+        """How many were done, and how many were not."""
+        sql = "SELECT count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done) FROM doubt JOIN highwater.batch USING (account, id)"
+        return [int(number) for number in self.database.sql(sql, self.name).split("|")]
 
 
 def judge(outcome, arguments, history, outstanding, validity):
@@ -256,7 +316,7 @@ def planted(outcome):
 def main():
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", choices=KINDS, help="one of them; all without it")
+    parser.add_argument("--kind", choices=KINDS + PATRONI, help="one of them; without it all, but for those with Patroni")
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--planted-async", action="store_true", help="and what a standby that lags loses")

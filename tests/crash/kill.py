@@ -2,7 +2,8 @@
 """kill -9 under mixed load, again and again; nothing acknowledged may be lost.
 
 Workers append, flag, move, expunge and deliver; at a number of acknowledgements
-that the seed chooses the server is killed. After each restart:
+that the seed chooses the server is killed, or one of its nodes, over which the
+workers are spread. After each restart:
 
 - every acknowledged change is there, and every message is in one mailbox only;
 - UIDVALIDITY stands, UIDNEXT and HIGHESTMODSEQ are not lower than ever told;
@@ -44,12 +45,15 @@ def main():
         prepare(running, ledgers)
         numbers = shared_numbers(running)
         for turn in range(arguments.times):
-            acknowledged, threads = load(running, ledgers, told, chance.randrange(50, 400), chance.random())
-            running.kill()
+            stop = threading.Event()
+            acknowledged, threads = load(running, ledgers, told, chance.randrange(50, 400), chance.random(), stop)
+            victim = chance.choice(running.nodes)
+            victim.kill()
+            stop.set()
             for thread in threads:
                 thread.join()
-            running.run()
-            restarts.append(running.start_seconds)
+            victim.run()
+            restarts.append(victim.start_seconds)
             numbers = judge(outcome, running, ledgers, told, numbers, f"crash {turn + 1}, {acknowledged} acknowledged")
         outcome.note(f"{told.acknowledged} changes acknowledged in all, {len(told.changes)} in the shared mailbox")
     outcome.check(not told.twice, f"no mod-sequence was given to two of {len(told.changes)} changes", told.twice[:3])
@@ -71,8 +75,8 @@ def prepare(running, ledgers):
     connection.close()
 
 
-def load(running, ledgers, told, target, seed):
-    """Let all workers work until `target` changes are acknowledged."""
+def load(running, ledgers, told, target, seed, stop):
+    """Let all workers work until `target` changes are acknowledged; they go on until their node is gone or `stop` is set."""
     gate = threading.Condition()
     count = [0]
 
@@ -83,10 +87,11 @@ def load(running, ledgers, told, target, seed):
             if count[0] >= target:
                 gate.notify_all()
 
-    threads = [
-        threading.Thread(target=work, args=(running, ledger, told, random.Random(seed + ledger.number), acknowledged))
-        for ledger in ledgers
-    ]
+    threads = []
+    for ledger in ledgers:
+        node = running.nodes[ledger.number % len(running.nodes)]
+        words = (node, ledger, told, random.Random(seed + ledger.number), acknowledged, stop)
+        threads.append(threading.Thread(target=work, args=words))
     for thread in threads:
         thread.start()
     with gate:
@@ -95,16 +100,16 @@ def load(running, ledgers, told, target, seed):
     return target, threads
 
 
-def work(running, ledger, told, chance, acknowledged):
-    """One worker: changes until the server is gone."""
+def work(node, ledger, told, chance, acknowledged, stop):
+    """One worker: changes until it is stopped, or the node is gone."""
     try:
-        own = wire.Connection(running.imap, f"user{ledger.number + 1}")
-        shared = wire.Connection(running.imap, SHARED)
-        lmtp = wire.Lmtp(running.lmtp)
+        own = wire.Connection(node.imap, f"user{ledger.number + 1}")
+        shared = wire.Connection(node.imap, SHARED)
+        lmtp = wire.Lmtp(node.lmtp)
         own.must(f"SELECT {ledger.home}")
         shared.must("SELECT INBOX (CONDSTORE)")
         learn(own, shared, ledger)
-        while True:
+        while not stop.is_set():
             change_own(own, ledger, chance, acknowledged)
             change_shared(shared, ledger, told, chance, acknowledged)
             if chance.random() < 0.3:

@@ -225,6 +225,10 @@ class Pair:
                 raise PostgresError(f"the standby does not follow as {state}:\n{self.standby.said()}")
             time.sleep(0.1)
 
+    def sql(self, statement, database="postgres"):
+        """As [Server.sql], on the primary."""
+        return self.primary.sql(statement, database)
+
     def database(self):
         """As [Server.database], of both hosts."""
         url = self.primary.database()

@@ -68,13 +68,14 @@ class Highwater:
 
     name = "highwater"
 
-    def __init__(self, users=32, arguments=(), wrapper=(), data=None, store=()):
+    def __init__(self, users=32, arguments=(), wrapper=(), data=None, store=(), host=None):
         self.scratch = None if data else Scratch("highwater-")
         self.data = Path(data) if data else self.scratch.path / "data"
         self.log = (self.scratch.path if self.scratch else self.data.parent) / "server.log"
         self.place = ["--data", str(self.data), *store]
         self.arguments = list(arguments)
         self.wrapper = list(wrapper)
+        self.host = host
         self.imap = self.imaps = self.lmtp = None
         self.process = None
         self.start_seconds = None
@@ -96,10 +97,11 @@ class Highwater:
 
     def run(self):
         """Start the process; a restart listens where the first start did."""
+        enter = self.host.enter if self.host else []
+        imap, lmtp = (place.split("@")[0] if place else "127.0.0.1:0" for place in (self.imap, self.lmtp))
         command = [
-            *self.wrapper, str(binary()), "serve", *self.place, "--no-demo",
-            "--imap", self.imap or "127.0.0.1:0", "--imaps", "127.0.0.1:0",
-            "--lmtp", self.lmtp or "127.0.0.1:0", *self.arguments,
+            *enter, *self.wrapper, str(binary()), "serve", *self.place, "--no-demo",
+            "--imap", imap, "--imaps", "127.0.0.1:0", "--lmtp", lmtp, *self.arguments,
         ]
         begun = time.monotonic()
         with open(self.log, "ab") as log:
@@ -109,7 +111,8 @@ class Highwater:
         for line in self.process.stdout:
             words = line.decode().split()
             if words and words[0] == "ready":
-                places = dict(word.split("=", 1) for word in words[1:])
+                where = f"@{self.host.namespace}" if self.host else ""
+                places = dict((word + where).split("=", 1) for word in words[1:])
                 self.imap, self.imaps, self.lmtp = places["imap"], places["imaps"], places["lmtp"]
                 self.certificate = self.data / "certificate.pem"
                 self.start_seconds = time.monotonic() - begun
@@ -121,6 +124,11 @@ class Highwater:
     def addresses(self):
         """Where IMAP is spoken: one place, or several that have the same mail."""
         return [self.imap]
+
+    @property
+    def nodes(self):
+        """All servers of this mail: this one alone, or several."""
+        return [self]
 
     @property
     def pid(self):
@@ -175,10 +183,11 @@ class OnPostgres(Highwater):
             url = self.database.database()
             self.name_of_database = url.rsplit("/", 1)[1]
             self.store = ["--store", url, *(["--single-database"] if alone else []), *bodies]
-            super().__init__(store=self.store, **options)
-            for _ in range(nodes - 1):
+            hosts = getattr(self.database, "node_hosts", [None] * nodes)
+            super().__init__(store=self.store, host=hosts[0], **options)
+            for host in hosts[1:nodes]:
                 arguments = options.get("arguments", ())
-                self.others.append(Highwater(users=0, store=self.store, arguments=arguments))
+                self.others.append(Highwater(users=0, store=self.store, arguments=arguments, host=host))
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise

@@ -7,6 +7,8 @@ included. It judges nothing, so that a test sees the server's own words.
 import re
 import socket
 
+from . import hosts
+
 LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 MODSEQ = re.compile(rb"MODSEQ \((\d+)\)")
 TIMEOUT = 60
@@ -16,12 +18,21 @@ class WireError(Exception):
     """The peer closed the connection, or said something that is no IMAP."""
 
 
+def reach(address, timeout):
+    """A socket to HOST:PORT, or to HOST:PORT@NAMESPACE as one on that host would have it."""
+    place, _, namespace = address.partition("@")
+    host, port = place.rsplit(":", 1)
+    if not namespace:
+        return socket.create_connection((host, int(port)), timeout=timeout)
+    with hosts.inside(namespace):
+        return socket.create_connection((host, int(port)), timeout=timeout)
+
+
 class Connection:
     """One connection, logged in when a user is given."""
 
     def __init__(self, address, user=None, password="secret", timeout=TIMEOUT):
-        host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=timeout)
+        self.socket = reach(address, timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = self.socket.makefile("rb", buffering=1 << 16)
         self.count = 0
@@ -141,8 +152,7 @@ class Lmtp:
     """One LMTP connection."""
 
     def __init__(self, address, timeout=TIMEOUT):
-        host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=timeout)
+        self.socket = reach(address, timeout)
         self.reader = self.socket.makefile("rb")
         self.reply()
         self.say("LHLO client.example.org")

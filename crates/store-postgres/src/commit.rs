@@ -3,8 +3,8 @@
 //! Two round trips: the locks with what must be read; then all that is written, the batch's own row, and COMMIT.
 //!
 //! # Invariants
-//! - Log rows are locked first and in the order of their ids, then bodies by id, then accounts by name: no two commits
-//!   wait for each other in a circle.
+//! - Log rows are locked first and in the order of their ids, then accounts by name, bodies by id, usage by account: no
+//!   two commits wait for each other in a circle.
 //! - What is refused is refused before COMMIT is sent, or by a statement that fails and so undoes the whole.
 //! - A COMMIT whose answer is lost is in doubt. The doubt ends by writing a row in place of the batch's own: that
 //!   waits for the lost transaction, and either finds its row, or keeps it from ever committing [H1, H2].
@@ -21,12 +21,12 @@ use tokio::time::sleep;
 use tokio_postgres::Row;
 
 use crate::convert::{bits, from_bits, key, number};
-use crate::engine::{Inner, wait};
+use crate::engine::{Inner, SOON, wait};
 use crate::error::Fault;
-use crate::health::BatchId;
+use crate::health::{BatchId, REPLACED};
 use crate::link::{Link, Step};
 use crate::pool::Lent;
-use crate::read::{DELTAS, PAGES, catch_up_steps, head_of, numbered, standing};
+use crate::read::{catch_up_steps, head_of, standing, whole};
 
 const LOCK: &str = "SELECT seq, folded, epoch FROM highwater.log
     WHERE account = $1 AND number = $2 FOR UPDATE";
@@ -61,6 +61,7 @@ impl<'a> Begun<'a> {
     ) -> Result<Self, EngineError> {
         let mut sorted = locked.to_vec();
         sorted.sort_by_key(|held| held.log);
+        let began = Instant::now();
         loop {
             let lent = inner.writer().await.map_err(Fault::nothing_done)?;
             match Self::take(inner, &lent, &sorted, watched, read).await {
@@ -76,7 +77,7 @@ impl<'a> Begun<'a> {
                 Err(fault @ Fault::Lost(_)) => {
                     let was_old = !lent.is_new;
                     lent.give_up();
-                    if !was_old {
+                    if !was_old || began.elapsed() > SOON {
                         return Err(fault.nothing_done());
                     }
                 }
@@ -105,9 +106,10 @@ impl<'a> Begun<'a> {
         for (held, answers) in asked.iter().zip(reads.chunks(3)) {
             let mut standing = standing(inner, *held, answers);
             if let News::Whole { pages, deltas } = &mut standing.news {
-                let (account, number) = key(held.log);
-                *pages = numbered(&link.query(PAGES, &[&account, &number]).await?);
-                *deltas = numbered(&link.query(DELTAS, &[&account, &number, &0_i64]).await?);
+                match whole(inner, link, held.log).await? {
+                    Some(found) => (standing.head, *pages, *deltas) = found,
+                    None => standing.news = News::Dropped,
+                }
             }
             standings.push(standing);
         }
@@ -128,12 +130,22 @@ impl<'a> Begun<'a> {
         let first = logs(commit).first().map_or(0, |log| key(*log).0);
         let batch = BatchId { account: first, id: bits(fastrand::u64(..)) };
         match write::write(self.inner, &lent, &mut self.locked, commit, batch).await {
-            Ok(()) if !lent.take_warned() => {}
+            Ok(()) if !lent.take_warned() => {
+                let met = lent.met();
+                self.inner.health.acknowledged(batch, met);
+                if !self.inner.health.leads_here(&lent) {
+                    lent.give_up();
+                    resolve(self.inner, batch, REPLACED).await?;
+                }
+            }
             // Committed there, and perhaps not on the standby: what follows it is not acknowledged before it.
-            Ok(()) => match self.inner.health.barrier(&lent).await {
-                Ok(()) => {}
-                Err(fault) => return Err(EngineError::Unknown(fault.nothing_done().to_string())),
-            },
+            Ok(()) => {
+                if let Err(fault) = self.inner.health.barrier(&lent).await {
+                    lent.give_up();
+                    resolve(self.inner, batch, &fault.why()).await?;
+                }
+                self.inner.health.acknowledged(batch, self.inner.health.met());
+            }
             Err(Fault::Refused(error)) => {
                 if lent.run("ROLLBACK").await.is_err() {
                     lent.give_up();
@@ -143,9 +155,9 @@ impl<'a> Begun<'a> {
             Err(Fault::Lost(why)) => {
                 lent.give_up();
                 resolve(self.inner, batch, &why).await?;
+                self.inner.health.acknowledged(batch, self.inner.health.met());
             }
         }
-        self.inner.health.acknowledged(batch);
         let written = commit.appends.iter().map(|append| append.log);
         self.inner.notices.add(written.chain(commit.dropped.iter().copied()));
         Ok(())
@@ -156,7 +168,8 @@ impl<'a> Begun<'a> {
         let Some(lent) = self.lent.take() else { return Ok(()) };
         let ended = async {
             lent.run("COMMIT").await?;
-            if learnt { self.inner.health.barrier(&lent).await } else { Ok(()) }
+            let health = &self.inner.health;
+            if learnt { health.barrier(&lent).await } else { health.renew_lease(&lent).await }
         };
         let ended = ended.await;
         if ended.is_err() {
@@ -217,10 +230,17 @@ async fn resolve(inner: &Inner, batch: BatchId, why: &str) -> Result<(), EngineE
     while began.elapsed() < DOUBT {
         let tried = async {
             let lent = inner.writer().await?;
-            lent.query(END, &[&batch.account, &batch.id]).await?;
-            let rows = lent.query(DONE, &[&batch.account, &batch.id]).await?;
-            inner.health.barrier(&lent).await?;
-            Ok::<_, Fault>(rows.first().is_some_and(|row| row.get(0)))
+            let asked = async {
+                lent.query(END, &[&batch.account, &batch.id]).await?;
+                let rows = lent.query(DONE, &[&batch.account, &batch.id]).await?;
+                inner.health.barrier(&lent).await?;
+                Ok(rows.first().is_some_and(|row| row.get(0)))
+            };
+            let asked = asked.await;
+            if matches!(asked, Err(Fault::Lost(_))) {
+                lent.give_up();
+            }
+            asked
         };
         match tried.await {
             Ok(true) => return Ok(()),
@@ -230,7 +250,7 @@ async fn resolve(inner: &Inner, batch: BatchId, why: &str) -> Result<(), EngineE
                 )));
             }
             Err(Fault::Refused(EngineError::Broken(why))) => return Err(EngineError::Broken(why)),
-            Err(fault) => last = fault.nothing_done().to_string(),
+            Err(fault) => last = fault.why(),
         }
         sleep(Duration::from_millis(200)).await;
     }
@@ -241,8 +261,10 @@ async fn resolve(inner: &Inner, batch: BatchId, why: &str) -> Result<(), EngineE
 
 /// Removes bodies without references; their octets are noted for whoever collects what is left over.
 pub(crate) async fn forget_bodies(link: &Link, ids: &[BodyId]) -> Result<Vec<BodyId>, Fault> {
-    const SQL: &str = "WITH gone AS (DELETE FROM highwater.body WHERE id = ANY($1) AND refs = 0
-          RETURNING id, locator),
+    const SQL: &str = "WITH held AS (SELECT id FROM highwater.body WHERE id = ANY($1) AND refs = 0
+          ORDER BY id FOR UPDATE),
+        gone AS (DELETE FROM highwater.body AS b USING held WHERE b.id = held.id
+          RETURNING b.id, b.locator),
         noted AS (INSERT INTO highwater.upload
           SELECT locator, extract(epoch FROM now())::bigint FROM gone
           WHERE substr(locator, 1, 1) IN ('\\x62', '\\x6f') ON CONFLICT DO NOTHING)

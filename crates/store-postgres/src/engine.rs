@@ -11,12 +11,13 @@ use store::engine::{
 };
 use store::quota::Usage;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::timeout;
 
 use crate::blobs::{Blobs, Bodies};
 use crate::convert::number;
 use crate::error::{Fault, OpenError};
-use crate::health::{Health, Trust};
-use crate::link::Link;
+use crate::health::{Health, REPLACED, Trust};
+use crate::link::{Link, PATIENCE, slow};
 use crate::notice::Notices;
 use crate::objects::{self, Objects};
 use crate::place::Place;
@@ -168,7 +169,7 @@ impl Inner {
     ) -> Result<Self, OpenError> {
         let link = Link::connect(place, runtime, None).await?;
         require(&link, place, options.durability).await?;
-        let failed = |fault: Fault| unusable(place, fault.nothing_done().to_string());
+        let failed = |fault: Fault| unusable(place, fault.why());
         let server = Server::of(&link).await.map_err(failed)?;
         schema::ensure(&link, place, &server).await?;
         let lossy = options.durability == Durability::AllowDataLoss;
@@ -230,15 +231,26 @@ impl Inner {
     }
 
     async fn greeted(&self, pool: &Pool) -> Result<Lent, Fault> {
-        self.health.check()?;
-        let lent = pool.lend().await.map_err(|error| Fault::Lost(error.to_string()))?;
-        if lent.is_new
-            && let Err(fault) = self.health.greet(&lent).await
-        {
+        loop {
+            self.health.check()?;
+            let lent = pool.lend().await.map_err(|error| Fault::Lost(error.to_string()))?;
+            if lent.is_new {
+                let greeted = timeout(PATIENCE, self.health.greet(&lent)).await;
+                if let Err(fault) = greeted.unwrap_or_else(|_| Err(slow())) {
+                    lent.give_up();
+                    return Err(fault);
+                }
+            }
+            if self.health.leads_here(&lent) {
+                return Ok(lent);
+            }
+            // It was idle while another server took this one's place.
+            let is_new = lent.is_new;
             lent.give_up();
-            return Err(fault);
+            if is_new {
+                return Err(Fault::Lost(REPLACED.into()));
+            }
         }
-        Ok(lent)
     }
 
     /// Does what changes nothing, or can be done twice, over a connection; a lost one is replaced once.
@@ -246,7 +258,6 @@ impl Inner {
         &self,
         mut work: impl AsyncFnMut(&Link) -> Result<T, Fault>,
     ) -> Result<T, EngineError> {
-        const SOON: Duration = Duration::from_secs(5);
         let began = Instant::now();
         loop {
             let lent = self.reader().await.map_err(Fault::nothing_done)?;
@@ -265,6 +276,9 @@ impl Inner {
     }
 }
 
+/// How long after a failure over an old connection it is tried over another.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
 /// A counter's next value.
 async fn next(link: &Link, name: &str) -> Result<u64, Fault> {
     let sql = "UPDATE highwater.counter SET value = value + 1 WHERE name = $1 RETURNING value";
@@ -278,7 +292,7 @@ async fn next(link: &Link, name: &str) -> Result<u64, Fault> {
 async fn require(link: &Link, place: &Place, durability: Durability) -> Result<(), OpenError> {
     let sql = "SELECT current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
                current_setting('fsync'), current_setting('full_page_writes')";
-    let failed = |fault: Fault| unusable(place, fault.nothing_done().to_string());
+    let failed = |fault: Fault| unusable(place, fault.why());
     let rows = link.query(sql, &[]).await.map_err(failed)?;
     let Some(row) = rows.first().filter(|_| durability != Durability::AllowDataLoss) else {
         return Ok(());

@@ -4,7 +4,7 @@ use std::fmt;
 
 use store::engine::EngineError;
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// Why a database could not be opened.
 #[derive(Debug)]
@@ -83,6 +83,21 @@ impl Fault {
             Self::Lost(why) => EngineError::Unavailable(why),
         }
     }
+
+    /// What was wrong, for one who says himself what could not be done.
+    pub(crate) fn why(self) -> String {
+        match self {
+            Self::Refused(
+                EngineError::Full(why)
+                | EngineError::Broken(why)
+                | EngineError::Damaged(why)
+                | EngineError::Unavailable(why)
+                | EngineError::Unknown(why),
+            )
+            | Self::Lost(why) => why,
+            Self::Refused(EngineError::Behind) => EngineError::Behind.to_string(),
+        }
+    }
 }
 
 impl From<EngineError> for Fault {
@@ -98,6 +113,9 @@ impl From<Error> for Fault {
         let why = text(&error);
         let table = said.table().unwrap_or_default();
         let class = code.code().get(..2).unwrap_or_default();
+        if matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) {
+            return Self::Lost(why);
+        }
         Self::Refused(match code {
             &SqlState::ADMIN_SHUTDOWN
             | &SqlState::CRASH_SHUTDOWN

@@ -14,14 +14,14 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use store::engine::EngineError;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::convert::big;
 use crate::error::{Fault, OpenError};
-use crate::link::Link;
+use crate::link::{Link, PATIENCE};
 use crate::place::Place;
 use crate::schema::{Server, unusable};
 
@@ -41,6 +41,28 @@ pub(crate) struct BatchId {
     pub(crate) id: i64,
 }
 
+/// A moment by two clocks: one of them may stand still while the machine is suspended.
+#[derive(Clone, Copy)]
+struct Moment(Instant, SystemTime);
+
+impl Moment {
+    fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    fn age(self) -> Duration {
+        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
+    }
+}
+
+/// One that this node remembers.
+struct Acknowledged {
+    batch: BatchId,
+    at: Moment,
+    /// Which of the servers acknowledged it.
+    met: u64,
+}
+
 /// The server as this node knows it.
 #[derive(Clone)]
 struct Known {
@@ -52,13 +74,17 @@ struct Known {
 pub(crate) struct Health {
     node: String,
     known: Mutex<Known>,
-    commits: Mutex<VecDeque<(BatchId, Instant)>>,
+    commits: Mutex<VecDeque<Acknowledged>>,
     /// The number of the last barrier that was acknowledged.
     beat: AtomicU64,
+    /// How many servers it has met: rises when another one, or the same started anew, is met.
+    met: AtomicU64,
     /// Barriers asked for, those among them that are done, and when the last one began.
     asked: AtomicU64,
     done: tokio::sync::Mutex<u64>,
     lease: Mutex<Option<Instant>>,
+    /// When the last barrier was.
+    beaten: Mutex<Moment>,
     broken: Mutex<Option<String>>,
 }
 
@@ -114,20 +140,23 @@ impl Health {
         server: Server,
         trust: &Trust,
     ) -> Result<Self, OpenError> {
-        let failed = |fault: Fault| unusable(place, fault.nothing_done().to_string());
+        let failed = |fault: Fault| unusable(place, fault.why());
         let known = vouch(link, server, trust).await.map_err(failed)?;
         let health = Self {
             node,
             known: Mutex::new(known),
             commits: Mutex::default(),
             beat: AtomicU64::new(0),
+            met: AtomicU64::new(1),
             asked: AtomicU64::new(0),
             done: tokio::sync::Mutex::new(0),
             lease: Mutex::default(),
+            beaten: Mutex::new(Moment::now()),
             broken: Mutex::default(),
         };
         let old = "DELETE FROM highwater.node WHERE seen < now() - interval '1 day'";
         link.query(old, &[]).await.map_err(failed)?;
+        link.set_met(1);
         health.barrier(link).await.map_err(failed)?;
         Ok(health)
     }
@@ -147,19 +176,35 @@ impl Health {
         lock(&self.known).epoch
     }
 
-    /// Remembers a commit that was acknowledged.
-    pub(crate) fn acknowledged(&self, batch: BatchId) {
+    /// Remembers a commit that the server of this number has acknowledged.
+    pub(crate) fn acknowledged(&self, batch: BatchId, met: u64) {
         let mut commits = lock(&self.commits);
-        commits.push_back((batch, Instant::now()));
+        commits.push_back(Acknowledged { batch, at: Moment::now(), met });
         if commits.len() > COMMITS {
             commits.pop_front();
         }
     }
 
+    /// Whether it leads to the server that was met last: only then is a barrier over another connection worth
+    /// anything for what is read over this one.
+    pub(crate) fn leads_here(&self, link: &Link) -> bool {
+        link.met() == self.met()
+    }
+
+    /// The number of the server that was met last.
+    pub(crate) fn met(&self) -> u64 {
+        self.met.load(Ordering::Acquire)
+    }
+
+    fn test_leads_here(&self, link: &Link) -> Result<(), Fault> {
+        if self.leads_here(link) { Ok(()) } else { Err(Fault::Lost(REPLACED.into())) }
+    }
+
     /// Makes durable what was visible over this connection before. Callers at the same time share one.
     pub(crate) async fn barrier(&self, link: &Link) -> Result<(), Fault> {
         let ticket = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut done = self.done.lock().await;
+        let mut done = timeout(PATIENCE, self.done.lock()).await.map_err(|_| unconfirmed())?;
+        self.test_leads_here(link)?;
         if *done >= ticket {
             return Ok(());
         }
@@ -178,12 +223,23 @@ impl Health {
             let began = Instant::now();
             let beat = self.beat.load(Ordering::Acquire) + 1;
             link.take_warned();
-            let rows = link.query(SQL, &[&self.node, &big(beat)]).await?;
+            let rows = link.query(SQL, &[&self.node, &big(beat)]).await;
+            let rows = rows.map_err(|fault| match fault {
+                Fault::Lost(why) => {
+                    Fault::Lost(format!("{why}: is its synchronous standby there?"))
+                }
+                refused @ Fault::Refused(_) => refused,
+            })?;
             if link.take_warned() {
                 continue;
             }
+            self.test_leads_here(link)?;
             self.beat.store(beat, Ordering::Release);
             *lock(&self.lease) = Some(began);
+            // Whoever has the barrier has what was acknowledged before it.
+            let met = link.met();
+            lock(&self.commits).retain(|commit| commit.at.0 >= began || commit.met != met);
+            *lock(&self.beaten) = Moment::now();
             let epoch: i64 = rows.first().map_or(-1, |row| row.get(0));
             return if epoch == self.epoch() {
                 Ok(())
@@ -191,12 +247,12 @@ impl Health {
                 Err(self.break_with(ELSEWHERE).into())
             };
         }
-        let why = "the standby did not confirm: it may be gone, or its waiting was cancelled";
-        Err(Fault::Lost(why.into()))
+        Err(unconfirmed())
     }
 
     /// Makes sure that the server was the primary a moment ago.
     pub(crate) async fn renew_lease(&self, link: &Link) -> Result<(), Fault> {
+        self.test_leads_here(link)?;
         let is_good = lock(&self.lease).is_some_and(|began| began.elapsed() < LEASE);
         if is_good { Ok(()) } else { self.barrier(link).await }
     }
@@ -205,7 +261,9 @@ impl Health {
     pub(crate) async fn greet(&self, link: &Link) -> Result<(), Fault> {
         let server = Server::of(link).await?;
         let cluster = Cluster::read(link).await?;
-        let has_all = self.has_all(link).await?;
+        let is_same =
+            cluster.server.system == server.system && cluster.server.timeline == server.timeline;
+        let has_all = self.has_all(link, is_same).await?;
         let known = lock(&self.known).clone();
         if cluster.epoch != known.epoch {
             return Err(self.break_with(ELSEWHERE).into());
@@ -218,27 +276,45 @@ impl Health {
         if cluster.server != server && !cluster.note(link, &server, false).await? {
             return Err(self.break_with(ELSEWHERE).into());
         }
-        lock(&self.known).server = server;
+        link.set_met(self.meet(server));
         self.barrier_over(link).await
+    }
+
+    /// The number of this server. Another than before makes nothing of what was proven of that one.
+    fn meet(&self, server: Server) -> u64 {
+        let mut known = lock(&self.known);
+        if known.server == server {
+            return self.met();
+        }
+        known.server = server;
+        *lock(&self.lease) = None;
+        self.met.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// One over this very connection.
     async fn barrier_over(&self, link: &Link) -> Result<(), Fault> {
-        let _one_at_a_time = self.done.lock().await;
+        let _one_at_a_time =
+            timeout(PATIENCE, self.done.lock()).await.map_err(|_| unconfirmed())?;
         self.commit_barrier(link).await
     }
 
-    /// Whether the server has the last barrier and the last commits.
-    async fn has_all(&self, link: &Link) -> Result<bool, Fault> {
+    /// Whether this node was idle for so long that one that started may have removed its row.
+    fn is_forgotten(&self) -> bool {
+        const AGE: Duration = Duration::from_secs(12 * 60 * 60);
+        lock(&self.beaten).age() > AGE
+    }
+
+    /// Whether the server has the last barrier and the last commits. Of a node whose row went by its age nothing is
+    /// known, as of one that starts: what counts is whether the server is still the same.
+    async fn has_all(&self, link: &Link, is_same: bool) -> Result<bool, Fault> {
         let beat = big(self.beat.load(Ordering::Acquire));
-        let commits: Vec<BatchId> = {
-            let commits = lock(&self.commits);
-            let young = commits.iter().filter(|(_, at)| at.elapsed() < COMMIT_AGE);
-            young.map(|(batch, _)| *batch).collect()
-        };
-        let rows =
-            link.query("SELECT beat FROM highwater.node WHERE id = $1", &[&self.node]).await?;
-        if rows.first().is_none_or(|row| row.get::<_, i64>(0) < beat) {
+        let young = |commit: &&Acknowledged| commit.at.age() < COMMIT_AGE;
+        let commits: Vec<BatchId> =
+            lock(&self.commits).iter().filter(young).map(|commit| commit.batch).collect();
+        let sql = "SELECT beat FROM highwater.node WHERE id = $1";
+        let rows = link.query(sql, &[&self.node]).await?;
+        let Some(row) = rows.first() else { return Ok(self.is_forgotten() && is_same) };
+        if row.get::<_, i64>(0) < beat {
             return Ok(false);
         }
         for batch in commits {
@@ -251,6 +327,12 @@ impl Health {
     }
 }
 
+fn unconfirmed() -> Fault {
+    let why = "the standby did not confirm: it may be gone, or its waiting was cancelled";
+    Fault::Lost(why.into())
+}
+
+pub(crate) const REPLACED: &str = "another PostgreSQL server has taken the place of this one";
 const LOST: &str = "the PostgreSQL server lacks commits that it had acknowledged, as after a failover to an asynchronous \
     standby: every mailbox gets a new UIDVALIDITY; this node must start anew";
 const ELSEWHERE: &str = "another node has found that the PostgreSQL server may lack commits that it had acknowledged: every \

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(crate) struct Link {
     client: Client,
     statements: Mutex<HashMap<&'static str, Statement>>,
     warned: Arc<AtomicBool>,
+    /// Which of the servers that this node met it leads to: see [`crate::health`]. 0 before they have met.
+    met: AtomicU64,
 }
 
 impl Link {
@@ -65,20 +67,12 @@ impl Link {
         let sql =
             "SELECT current_setting('server_version_num')::int, current_setting('lock_timeout'),
                    current_setting('application_name')";
-        let row = self.client.query_one(sql, &[]).await;
-        let row = row.map_err(|error| OpenError::Connect {
-            place: place.shown.clone(),
-            why: text(&error),
-        })?;
+        let row = patiently(self.client.query_one(sql, &[])).await;
+        let failed =
+            |fault: Fault| OpenError::Connect { place: place.shown.clone(), why: fault.why() };
+        let row = row.map_err(failed)?;
         let unusable = |why: String| OpenError::Server { place: place.shown.clone(), why };
-        let version: i32 = row.get(0);
-        if version < VERSION_MIN {
-            return Err(unusable(format!(
-                "its version is {}, Highwater needs {} or later: upgrade it",
-                version / 10_000,
-                VERSION_MIN / 10_000
-            )));
-        }
+        test_version(row.get(0)).map_err(unusable)?;
         if row.get::<_, String>(1) != "5s" {
             return Err(unusable(
                 "a pooler that stands between does not pass on what a session is set to: connect to \
@@ -87,6 +81,15 @@ impl Link {
             ));
         }
         Ok(())
+    }
+
+    /// The number of the server that it leads to.
+    pub(crate) fn met(&self) -> u64 {
+        self.met.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_met(&self, number: u64) {
+        self.met.store(number, Ordering::Release);
     }
 
     /// Whether it may be used again.
@@ -214,7 +217,7 @@ async fn in_order(mut answers: Vec<Answer<'_>>) -> Result<Answers, tokio_postgre
     Ok(failed.map_or(Ok(all), Err))
 }
 
-fn slow() -> Fault {
+pub(crate) fn slow() -> Fault {
     Fault::Lost("PostgreSQL did not answer within 10 seconds".into())
 }
 
@@ -256,7 +259,42 @@ where
             }
         }
     });
-    Ok(Link { client, statements: Mutex::default(), warned })
+    Ok(Link { client, statements: Mutex::default(), warned, met: AtomicU64::new(0) })
+}
+
+fn advice_by_words(what: &str) -> &'static str {
+    const WORDS: [(&str, &str); 7] = [
+        ("password missing", "put the password into the URL, or into PGPASSWORD"),
+        (
+            "unsupported startup parameter",
+            "a pooler stands between that refuses what a session is set to: connect to PostgreSQL itself",
+        ),
+        ("failed to lookup address", "is the name right, and known here?"),
+        ("does not support TLS", "set ssl = on there, or say sslmode=disable in the URL"),
+        ("not valid for", "name the server in the URL as its certificate does"),
+        (
+            "certificate",
+            "name the file of the authority that signed the server's certificate with sslrootcert in the URL",
+        ),
+        (
+            "does not allow writes",
+            "it cannot be written to: name the primary as well, as in postgres://USER@HOST1,HOST2/DATABASE",
+        ),
+    ];
+    let fits = |(words, _): &&(&str, &'static str)| what.contains(words);
+    WORDS
+        .iter()
+        .find(fits)
+        .map_or("is it running there, and reachable from here?", |(_, to_do)| to_do)
+}
+
+/// Refuses a server that is too old, by its `server_version_num`.
+fn test_version(version: i32) -> Result<(), String> {
+    let (is, needed) = (version / 10_000, VERSION_MIN / 10_000);
+    if version < VERSION_MIN {
+        return Err(format!("its version is {is}, Highwater needs {needed} or later: upgrade it"));
+    }
+    Ok(())
 }
 
 /// What the server or the system said of a connection that did not come about, and what to do.
@@ -264,6 +302,9 @@ fn advice(error: &tokio_postgres::Error) -> String {
     let what = text(error);
     let code = error.code().map_or("", tokio_postgres::error::SqlState::code);
     let to_do = match code {
+        "28000" if what.contains("client certificate") => {
+            "name the node's certificate and key with sslcert and sslkey in the URL"
+        }
         "28P01" | "28000" => "check user and password in the URL, and pg_hba.conf on the server",
         "3D000" => "create the database first: CREATE DATABASE … OWNER …",
         "08P01" | "42704" | "0A000" => {
@@ -273,13 +314,19 @@ fn advice(error: &tokio_postgres::Error) -> String {
             "raise max_connections on the server, or lower the number of connections of each node"
         }
         "57P03" => "the server is starting or stopping: try again",
-        _ if what.contains("password missing") => {
-            "put the password into the URL, or into PGPASSWORD"
-        }
-        _ if what.contains("unsupported startup parameter") => {
-            "a pooler stands between that refuses what a session is set to: connect to PostgreSQL itself"
-        }
-        _ => "is it running there, and reachable from here?",
+        _ => advice_by_words(&what),
     };
     format!("{what}; {to_do}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_told_to_be_upgraded() {
+        assert!(test_version(VERSION_MIN).is_ok() && test_version(150_018).is_ok());
+        let why = test_version(120_022).unwrap_err();
+        assert_eq!(why, "its version is 12, Highwater needs 13 or later: upgrade it");
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use store::engine::{AccountId, LogId, Tell};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Notification;
 
 use crate::error::Fault;
@@ -68,7 +68,11 @@ impl Notices {
     }
 
     async fn send(&self, link: &Link) -> Result<(), Fault> {
-        self.wake.notified().await;
+        while timeout(AGAIN, self.wake.notified()).await.is_err() {
+            if !link.is_whole() {
+                return Err(Fault::Lost("nothing can be heard any more".into()));
+            }
+        }
         sleep(TOGETHER).await;
         let logs =
             std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));

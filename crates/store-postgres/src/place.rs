@@ -45,6 +45,10 @@ const SESSION: &str = "-c synchronous_commit=on -c lock_timeout=5000 \
 impl Place {
     /// Reads the URL. `name` is what the server shows of the connection.
     pub(crate) fn parse(url: &str, name: &str, durable: bool) -> Result<Self, OpenError> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            let why = "it has another form than postgres://USER@HOST/DATABASE";
+            return Err(OpenError::Url(why.into()));
+        }
         let (plain, tls) = split(url)?;
         let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
             OpenError::Url(format!(
@@ -77,7 +81,11 @@ impl Place {
         let with_tls = match tls.mode.as_deref() {
             Some("disable") => false,
             Some("verify-full") => true,
-            None => !config.get_hosts().iter().all(is_near),
+            None => {
+                let addresses = config.get_hostaddrs();
+                !config.get_hosts().iter().all(is_near)
+                    || !addresses.iter().all(IpAddr::is_loopback)
+            }
             Some(other) => {
                 return Err(OpenError::Url(format!(
                     "sslmode={other} would trust whoever answers: say verify-full, or disable"
@@ -217,6 +225,10 @@ mod tests {
         Place::parse(url, "test", true).map_err(|error| error.to_string())
     }
 
+    fn tls_at(url: &str) -> bool {
+        place(url).unwrap().tls.is_some()
+    }
+
     #[test]
     fn tls_is_the_rule_where_somebody_may_stand_between() {
         let far = place("postgres://u@db.example.org/mail?sslmode=disable").unwrap();
@@ -224,6 +236,10 @@ mod tests {
         assert!(place("postgres://u@127.0.0.1:1234/mail").unwrap().tls.is_none());
         assert!(
             place("postgres://u@db/mail?sslmode=prefer").is_err_and(|why| why.contains("prefer"))
+        );
+        let elsewhere = "postgres://u@localhost/mail?hostaddr=192.0.2.1";
+        assert!(
+            place(elsewhere).is_err_and(|why| why.contains("certificates")) || tls_at(elsewhere)
         );
         let missing = place("postgres://u@db/mail?sslrootcert=%2Fno%2Fsuch");
         assert!(missing.is_err_and(|why| why.contains("/no/such")));
@@ -242,6 +258,7 @@ mod tests {
     fn bad_urls_are_explained() {
         for (url, word) in [
             ("postgres:///mail", "host"),
+            ("host=h dbname=mail", "postgres://"),
             ("postgres://u@h/mail?options=-c", "options"),
             ("postgres://u@h/mail?target_session_attrs=any", "read-write"),
             ("postgres://u@h/mail?sslcert=a", "sslkey"),

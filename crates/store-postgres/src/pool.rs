@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::error::OpenError;
-use crate::link::Link;
+use crate::link::{Link, PATIENCE};
 use crate::place::Place;
 
 /// Connections of one kind.
@@ -38,7 +39,12 @@ impl Pool {
             place: self.place.shown.clone(),
             why: "the node is shutting down".into(),
         };
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
+        let busy = |_| OpenError::Connect {
+            place: self.place.shown.clone(),
+            why: "every connection has been busy for 10 seconds".into(),
+        };
+        let room = timeout(PATIENCE, Arc::clone(&self.room).acquire_owned());
+        let room = room.await.map_err(busy)?.map_err(closed)?;
         let lent = |link, is_new| Lent {
             link: Some(link),
             idle: Arc::clone(&self.idle),

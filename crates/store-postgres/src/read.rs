@@ -112,7 +112,7 @@ pub(crate) async fn news(inner: &Inner, held: &[Held]) -> Result<Vec<Standing>, 
             Ok(standings)
         })
         .await?;
-    whole(inner, standings).await
+    fill(inner, standings).await
 }
 
 /// Those that are not where they are held, and accounts.
@@ -183,8 +183,36 @@ pub(crate) fn standing(inner: &Inner, held: Held, answers: &[Vec<Row>]) -> Stand
     Standing { log: held.log, head, news, usage }
 }
 
+/// The log as a whole, as one statement sees it: nobody's fold comes between its pages and its deltas.
+pub(crate) async fn whole(
+    inner: &Inner,
+    link: &Link,
+    log: LogId,
+) -> Result<Option<(LogHead, Numbered, Numbered)>, Fault> {
+    const SQL: &str = "SELECT seq, folded, epoch, 0 AS kind, 0::bigint AS at, NULL::bytea AS octets
+          FROM highwater.log WHERE account = $1 AND number = $2 AND seq > 0
+        UNION ALL SELECT 0, 0, 0, 1, key, octets FROM highwater.page
+          WHERE account = $1 AND number = $2
+        UNION ALL SELECT 0, 0, 0, 2, seq, octets FROM highwater.delta
+          WHERE account = $1 AND number = $2
+        ORDER BY kind, at";
+    let statement = link.prepared(SQL).await?;
+    let (account, log_number) = key(log);
+    let rows = link.client().query_raw(&statement, [account, log_number]);
+    let mut rows = pin!(patiently(rows).await?);
+    let (mut head, mut pages, mut deltas) = (None, Numbered::new(), Numbered::new());
+    while let Some(row) = patiently(rows.try_next()).await? {
+        match row.get(3) {
+            0 => head = Some(head_of(inner, log, &row)),
+            1 => pages.push((number(&row, 4), row.get(5))),
+            _ => deltas.push((number(&row, 4), row.get(5))),
+        }
+    }
+    Ok(head.map(|head| (head, pages, deltas)))
+}
+
 /// Fills in those that must be read as a whole.
-async fn whole(inner: &Inner, standings: Vec<Standing>) -> Result<Vec<Standing>, EngineError> {
+async fn fill(inner: &Inner, standings: Vec<Standing>) -> Result<Vec<Standing>, EngineError> {
     let mut all = Vec::with_capacity(standings.len());
     for mut standing in standings {
         if let News::Whole { pages, deltas } = &mut standing.news {

@@ -4,8 +4,10 @@
 //! - Only a schema that bears our mark and a format that is known here is touched.
 //! - A format is reached whole or not at all: each step is one transaction.
 
+use tokio::time::timeout;
+
 use crate::error::{Fault, OpenError};
-use crate::link::Link;
+use crate::link::{Link, PATIENCE};
 use crate::place::Place;
 
 /// What stands in `cluster.application`.
@@ -96,7 +98,7 @@ pub(crate) async fn ensure(link: &Link, place: &Place, server: &Server) -> Resul
 
 /// Whether the tables are there and ours.
 async fn find(link: &Link, place: &Place) -> Result<Option<()>, OpenError> {
-    let failed = |fault: Fault| unusable(place, fault.nothing_done().to_string());
+    let failed = |fault: Fault| unusable(place, fault.why());
     let exists = "SELECT to_regnamespace('highwater') IS NOT NULL, to_regclass('highwater.cluster') IS NOT NULL";
     let row = link.query(exists, &[]).await.map_err(failed)?;
     let (schema, table) = row.first().map_or((false, false), |row| (row.get(0), row.get(1)));
@@ -110,17 +112,19 @@ async fn find(link: &Link, place: &Place) -> Result<Option<()>, OpenError> {
     if !table {
         return Err(foreign());
     }
-    let found = link.query("SELECT application, format FROM highwater.cluster", &[]).await;
+    let found =
+        link.query("SELECT application::text, format::text FROM highwater.cluster", &[]).await;
     let found = match found {
         Ok(rows) => rows,
         Err(Fault::Refused(error)) if error.to_string().contains("42703") => return Err(foreign()),
         Err(fault) => return Err(failed(fault)),
     };
     let Some(row) = found.first() else { return Err(foreign()) };
-    let (application, format): (String, i64) = (row.get(0), row.get(1));
-    if application != APPLICATION {
+    let application: Option<String> = row.get(0);
+    let format = row.get::<_, Option<String>>(1).and_then(|format| format.parse::<i64>().ok());
+    let Some(format) = format.filter(|_| application.as_deref() == Some(APPLICATION)) else {
         return Err(foreign());
-    }
+    };
     if format > FORMAT {
         return Err(OpenError::Foreign {
             place: place.shown.clone(),
@@ -159,9 +163,14 @@ async fn make(link: &Link, place: &Place, server: &Server) -> Result<(), OpenErr
         quoted(system),
         quoted(started)
     );
-    match link.client().batch_execute(&sql).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
+    match timeout(PATIENCE, link.client().batch_execute(&sql)).await {
+        Ok(Ok(())) => Ok(()),
+        Err(_) => {
+            let why =
+                "PostgreSQL did not answer within 10 seconds: is its synchronous standby there?";
+            Err(unusable(place, format!("its tables could not be made: {why}")))
+        }
+        Ok(Err(error)) => {
             let rolled_back = link.run("ROLLBACK").await;
             let code = error.code().map_or("", tokio_postgres::error::SqlState::code);
             // Somebody else was faster.

@@ -51,7 +51,9 @@ pub(super) async fn write(
         steps.push(step(sql, [Box::new(account), Box::new(number), Box::new(epoch)]));
     }
     commit.dropped.iter().for_each(|log| drop_log(&mut steps, *log));
-    for (account, change) in &commit.usage {
+    let mut usage: Vec<_> = commit.usage.iter().collect();
+    usage.sort_by_key(|(account, _)| *account);
+    for (account, change) in usage {
         let sql = "INSERT INTO highwater.usage AS u VALUES($1, greatest($2::bigint, 0), greatest($3::bigint, 0))
             ON CONFLICT (account) DO UPDATE SET octets = greatest(u.octets + $2::bigint, 0),
             messages = greatest(u.messages + $3::bigint, 0)";
@@ -287,16 +289,21 @@ type AccountStep<'a> = (&'a str, Option<(u64, u64)>, Option<&'a AccountRow>);
 
 /// The rows of the accounts that the commit is about, locked.
 async fn accounts<'a>(link: &Link, commit: &'a Commit) -> Result<Vec<AccountStep<'a>>, Fault> {
-    const SQL: &str = "SELECT id, version FROM highwater.account WHERE name = $1 FOR UPDATE";
+    const SQL: &str = "SELECT id, version, name FROM highwater.account WHERE name = ANY($1)
+        ORDER BY name FOR UPDATE";
     let mut all: Vec<AccountStep<'a>> = Vec::new();
+    if commit.accounts.is_empty() {
+        return Ok(all);
+    }
+    let names: Vec<&str> = commit.accounts.iter().map(|(name, _)| name.as_str()).collect();
+    let rows = link.query(SQL, &[&names]).await?;
+    let found: HashMap<String, (u64, u64)> =
+        rows.iter().map(|row| (row.get(2), (number(row, 0), number(row, 1)))).collect();
     for (name, row) in &commit.accounts {
         let earlier = all.iter().rev().find(|(other, _, _)| other == name);
         let old = match earlier {
             Some((_, _, row)) => row.map(|row| (row.id.0, row.version)),
-            None => {
-                let rows = link.query(SQL, &[name]).await?;
-                rows.first().map(|row| (number(row, 0), number(row, 1)))
-            }
+            None => found.get(name).copied(),
         };
         all.push((name, old, row.as_ref()));
     }
