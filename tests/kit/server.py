@@ -87,9 +87,9 @@ class Highwater:
         """Create accounts with the one test password."""
         self.administer("user", "add", *names, "--password-stdin", text=(PASSWORD + "\n") * len(names))
 
-    def administer(self, *words, text=""):
+    def administer(self, *words, text="", place=None):
         """Give a command, with this on its standard input; answers what it prints."""
-        command = [str(binary()), *words, *self.place]
+        command = [str(binary()), *words, *(place or self.place)]
         done = subprocess.run(command, input=text, capture_output=True, text=True)
         if done.returncode != 0:
             raise ServerError(f"{' '.join(words)} failed: {done.stderr.strip()}")
@@ -175,12 +175,14 @@ class Highwater:
 class OnPostgres(Highwater):
     """Highwater on a PostgreSQL of its own; beside this node there may be others."""
 
-    def __init__(self, nodes=1, database=None, **options):
+    def __init__(self, nodes=1, database=None, bodies=(), **options):
         self.others = []
         self.database = database or postgres.Server()
         try:
             alone = not getattr(self.database, "synchronous", False)
-            self.store = ["--store", self.database.database(), *(["--single-database"] if alone else [])]
+            url = self.database.database()
+            self.name_of_database = url.rsplit("/", 1)[1]
+            self.store = ["--store", url, *(["--single-database"] if alone else []), *bodies]
             hosts = getattr(self.database, "node_hosts", [None] * nodes)
             super().__init__(store=self.store, host=hosts[0], **options)
             for host in hosts[1:nodes]:

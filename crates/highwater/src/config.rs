@@ -48,6 +48,8 @@ pub(crate) struct Store {
     pub(crate) data: Option<PathBuf>,
     /// A file whose first line is the password.
     pub(crate) password_file: Option<PathBuf>,
+    /// Where message bodies are, if not in the database.
+    pub(crate) bodies: Option<String>,
     /// There is no standby.
     pub(crate) single_database: bool,
     /// What was acknowledged may be lost.
@@ -64,6 +66,7 @@ impl Default for Store {
             location: None,
             data: None,
             password_file: None,
+            bodies: None,
             single_database: false,
             allow_data_loss: false,
             writers: Count(4),

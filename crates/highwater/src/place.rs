@@ -81,6 +81,8 @@ pub(crate) struct Database {
     pub(crate) location: Location,
     /// The password, where the URL has none.
     pub(crate) password: Option<Password>,
+    /// Where message bodies are, if not in it: s3://BUCKET/PREFIX or file:///DIR.
+    pub(crate) bodies: Option<String>,
     /// The directory of this node.
     pub(crate) node: PathBuf,
     /// Whether that directory was named, rather than taken because none was.
@@ -139,6 +141,7 @@ impl Database {
         Self {
             location: location.into(),
             password: None,
+            bodies: None,
             node: node.into(),
             is_named: false,
             durability,

@@ -9,7 +9,7 @@
 //! - A writer keeps at most a few pieces in memory, however long the body is [H5].
 
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use store::engine::{BodyRef, BodyStore, BodyWriter, EngineError};
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::convert::{big, bits};
 use crate::engine::{Inner, wait};
 use crate::error::Fault;
+use crate::group::{Group, Small};
 use crate::link::{Link, Step};
 use crate::locator::{Locator, PIECE};
 
@@ -39,106 +40,17 @@ impl std::fmt::Debug for Blobs {
     }
 }
 
-/// What waits for the next sync, and how the syncs before it went.
-#[derive(Default)]
-struct Group {
-    state: Mutex<State>,
-    synced: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// In the order in which they came; those that a sync is writing are still among them.
-    due: Vec<Arc<Small>>,
-    /// Bodies that came, and those of them that are durable.
-    finished: u64,
-    synced: u64,
-    /// The sync on its way: up to which body it goes.
-    syncing: Option<u64>,
-    /// How many syncs have ended, and why the last one failed if it did.
-    ended: u64,
-    failed: Option<String>,
-}
-
-/// A body whose octets have all arrived and are not written yet.
-struct Small {
-    id: u64,
-    octets: Vec<u8>,
-}
-
-impl Group {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes a body; refuses when the database has not taken any for so long that too many wait.
-    fn add(&self, small: Small) -> Result<(), EngineError> {
-        const WAITING_MAX: usize = 256 << 20;
-        let mut state = self.lock();
-        let waiting: usize = state.due.iter().map(|small| small.octets.len()).sum();
-        if waiting > WAITING_MAX {
-            return Err(EngineError::Unavailable("PostgreSQL takes no messages just now".into()));
-        }
-        state.finished += 1;
-        state.due.push(Arc::new(small));
-        Ok(())
-    }
-
-    /// One that is not written yet.
-    fn find(&self, id: u64) -> Option<Arc<Small>> {
-        self.lock().due.iter().find(|small| small.id == id).cloned()
-    }
-
-    /// Takes part in the next sync, or makes it.
-    fn sync(
-        &self,
-        write: impl Fn(&[Arc<Small>]) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
-        let mut state = self.lock();
-        let mine = state.finished;
-        while state.synced < mine {
-            if let Some(upto) = state.syncing {
-                let this = state.ended + 1;
-                while state.syncing.is_some() && state.ended < this {
-                    state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-                if let Some(why) =
-                    state.failed.clone().filter(|_| mine <= upto && state.ended == this)
-                {
-                    return Err(EngineError::Unavailable(why));
-                }
-                continue;
-            }
-            let (upto, due) = (state.finished, state.due.clone());
-            state.syncing = Some(upto);
-            drop(state);
-            let done = write(&due);
-            state = self.lock();
-            state.syncing = None;
-            state.ended += 1;
-            state.failed = done.as_ref().err().map(ToString::to_string);
-            if done.is_ok() {
-                // Else they stay due: whoever asks later must not be told of a later sync that they were not in.
-                state.synced = upto;
-                state.due.drain(..due.len());
-            }
-            self.synced.notify_all();
-            done?;
-        }
-        Ok(())
-    }
-}
-
-impl Blobs {
-    pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, group: Arc::default() }
-    }
-
+/// Where bodies are, and what is done there now and then.
+pub trait Bodies: BodyStore {
     /// Removes bodies that were written longer than `grace_seconds` ago and that no commit has named; answers how many.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`].
-    pub fn collect(&self, grace_seconds: i64) -> Result<usize, EngineError> {
+    fn collect(&self, grace_seconds: i64) -> Result<usize, EngineError>;
+}
+
+impl Bodies for Blobs {
+    fn collect(&self, grace_seconds: i64) -> Result<usize, EngineError> {
         const OLD: &str = "DELETE FROM highwater.upload WHERE locator IN (SELECT locator FROM highwater.upload
             WHERE at < extract(epoch FROM now())::bigint - $1 AND substr(locator, 1, 1) = '\\x62' LIMIT 100)
             RETURNING locator";
@@ -148,8 +60,8 @@ impl Blobs {
             let collect = async |link: &Link| {
                 link.run("BEGIN").await?;
                 let rows = link.query(OLD, &[&grace_seconds]).await?;
-                let ids = rows.iter().filter_map(|row| Locator::parse(row.get(0)).ok());
-                let ids: Vec<i64> = ids.map(|locator| bits(locator.blob)).collect();
+                let ids = rows.iter().filter_map(|row| Locator::blob(row.get(0)).ok());
+                let ids: Vec<i64> = ids.map(bits).collect();
                 link.query(PIECES, &[&ids]).await?;
                 link.run("COMMIT").await?;
                 Ok(rows.len())
@@ -160,6 +72,12 @@ impl Blobs {
                 return Ok(total);
             }
         }
+    }
+}
+
+impl Blobs {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, group: Arc::default() }
     }
 
     fn write(&self, due: &[Arc<Small>]) -> Result<(), EngineError> {
@@ -179,14 +97,14 @@ async fn write_all(inner: &Inner, link: &Link, due: &[Arc<Small>]) -> Result<(),
         FROM unnest($1::bytea[]) AS u(locator) ON CONFLICT DO NOTHING";
     let (mut ids, mut numbers, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
     for small in due {
+        let Locator::Blob(id) = small.locator else { continue };
         for (number, piece) in (0_i64..).zip(small.octets.chunks(PIECE)) {
-            ids.push(bits(small.id));
+            ids.push(bits(id));
             numbers.push(number);
             pieces.push(piece);
         }
     }
-    let locators: Vec<Vec<u8>> =
-        due.iter().map(|small| Locator { blob: small.id }.octets()).collect();
+    let locators: Vec<Vec<u8>> = due.iter().map(|small| small.locator.octets()).collect();
     let mut steps = vec![Step::Plain("BEGIN")];
     steps.push(Step::Query(BLOBS, vec![Box::new(ids), Box::new(numbers), Box::new(pieces)]));
     steps.push(Step::Query(UPLOADS, vec![Box::new(locators)]));
@@ -227,11 +145,11 @@ impl BodyStore for Blobs {
         const SQL: &str = "SELECT piece, octets FROM highwater.blob
             WHERE id = $1 AND piece BETWEEN $2 AND $3 ORDER BY piece";
         let range = range.start.min(body.len)..range.end.min(body.len);
-        let id = Locator::parse(&body.locator)?.blob;
+        let id = Locator::blob(&body.locator)?;
         let piece = PIECE as u64;
         let (mut first, last) = (range.start / piece, range.end.saturating_sub(1) / piece);
         let mut octets = Vec::new();
-        if let Some(small) = self.group.find(id) {
+        if let Some(small) = self.group.find(Locator::Blob(id)) {
             (first, octets) = (0, small.octets.clone());
         } else if !range.is_empty() {
             let rows = self
@@ -257,7 +175,7 @@ impl BodyStore for Blobs {
     fn reclaim(&self, bodies: &[BodyRef]) -> Result<(), EngineError> {
         const PIECES: &str = "DELETE FROM highwater.blob WHERE id = ANY($1)";
         const UPLOADS: &str = "DELETE FROM highwater.upload WHERE locator = ANY($1)";
-        let ids = bodies.iter().map(|body| Ok(bits(Locator::parse(&body.locator)?.blob)));
+        let ids = bodies.iter().map(|body| Ok(bits(Locator::blob(&body.locator)?)));
         let ids: Vec<i64> = ids.collect::<Result<_, EngineError>>()?;
         let locators: Vec<&[u8]> = bodies.iter().map(|body| body.locator.as_slice()).collect();
         let remove = async |link: &Link| {
@@ -313,9 +231,9 @@ impl BodyWriter for Writer {
             wait(&inner.runtime, inner.with(settled))?;
         } else {
             let octets = std::mem::take(&mut self.octets);
-            self.blobs.group.add(Small { id: self.id, octets })?;
+            self.blobs.group.add(Small { locator: Locator::Blob(self.id), octets })?;
         }
-        let locator = Locator { blob: self.id }.octets();
+        let locator = Locator::Blob(self.id).octets();
         Ok(BodyRef { locator, len: self.len, crc: self.hasher.finalize() })
     }
 }
@@ -361,7 +279,7 @@ async fn put_piece(link: &Link, id: u64, count: i64, piece: &[u8]) -> Result<(),
     const NOTE: &str = "INSERT INTO highwater.upload VALUES($1, extract(epoch FROM now())::bigint)";
     let mut steps = vec![Step::Plain("BEGIN; SET LOCAL synchronous_commit = off")];
     if count == 0 {
-        steps.push(Step::Query(NOTE, vec![Box::new(Locator { blob: id }.octets())]));
+        steps.push(Step::Query(NOTE, vec![Box::new(Locator::Blob(id).octets())]));
     }
     steps.push(Step::Query(PUT, vec![Box::new(bits(id)), Box::new(count), Box::new(piece)]));
     steps.push(Step::Plain("COMMIT"));

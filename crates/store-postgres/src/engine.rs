@@ -13,12 +13,13 @@ use store::quota::Usage;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
 
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Bodies};
 use crate::convert::number;
 use crate::error::{Fault, OpenError};
 use crate::health::{Health, REPLACED, Trust};
 use crate::link::{Link, PATIENCE, slow};
 use crate::notice::Notices;
+use crate::objects::{self, Objects};
 use crate::place::Place;
 use crate::pool::{Lent, Pool};
 use crate::schema::{self, Server, unusable};
@@ -118,6 +119,21 @@ impl Postgres {
     /// The place for bodies in the same database.
     pub fn bodies(&self) -> Blobs {
         Blobs::new(Arc::clone(&self.inner))
+    }
+
+    /// The place for bodies: the object store at `s3://BUCKET[/PREFIX]` or `file:///DIR`, or the database where none is
+    /// named. Bodies that are in the database are read in either case. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`], when the place cannot be used, or the database's bodies are in another one.
+    pub fn bodies_at(&self, address: Option<&str>) -> Result<Arc<dyn Bodies>, OpenError> {
+        Ok(match address {
+            Some(address) => Arc::new(Objects::open(Arc::clone(&self.inner), address)?),
+            None => {
+                self.wait(objects::none_used(&self.inner))?;
+                Arc::new(self.bodies())
+            }
+        })
     }
 
     /// Removes what was kept only to find out what became of commits, once it is an hour old; answers how much. Blocks.

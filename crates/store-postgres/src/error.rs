@@ -27,6 +27,15 @@ pub enum OpenError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// What was said of the place for bodies cannot be used.
+    BodiesUrl(String),
+    /// The place for bodies cannot be used, or is another one than before.
+    Bodies {
+        /// Its address.
+        place: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
     /// The database belongs to another program, or to a newer release.
     Foreign {
         /// Host, port and name.
@@ -41,6 +50,10 @@ impl fmt::Display for OpenError {
         match self {
             Self::Url(why) => write!(f, "the URL of the database cannot be used: {why}"),
             Self::Tls(why) => write!(f, "TLS to the database cannot be set up: {why}"),
+            Self::BodiesUrl(why) => write!(f, "--bodies: {why}"),
+            Self::Bodies { place, why } => {
+                write!(f, "message bodies at {place} cannot be used: {why}")
+            }
             Self::Connect { place, why } => {
                 write!(f, "PostgreSQL cannot be reached at {place}: {why}")
             }

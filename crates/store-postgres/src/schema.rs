@@ -14,13 +14,21 @@ use crate::place::Place;
 const APPLICATION: &str = "highwater";
 
 /// The format that this release writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+
+/// From each format that was to the next.
+const STEPS: [&str; 1] = [
+    // Where bodies are, if not in the database, and what is written there so that it is not taken for another place.
+    "ALTER TABLE highwater.cluster ADD COLUMN IF NOT EXISTS bodies text,
+     ADD COLUMN IF NOT EXISTS bodies_mark text, ADD COLUMN IF NOT EXISTS bodies_marked boolean NOT NULL DEFAULT false",
+];
 
 const TABLES: &str = "
 CREATE SCHEMA highwater;
 CREATE TABLE highwater.cluster(one boolean PRIMARY KEY CHECK (one), application text NOT NULL,
   format bigint NOT NULL, system text NOT NULL, timeline bigint NOT NULL, started text NOT NULL,
-  epoch bigint NOT NULL);
+  epoch bigint NOT NULL, bodies text, bodies_mark text,
+  bodies_marked boolean NOT NULL DEFAULT false);
 CREATE TABLE highwater.node(id text PRIMARY KEY, beat bigint NOT NULL, seen timestamptz NOT NULL);
 CREATE TABLE highwater.log(account bigint NOT NULL, number bigint NOT NULL, seq bigint NOT NULL,
   folded bigint NOT NULL, forgotten bigint NOT NULL, epoch bigint NOT NULL,
@@ -125,7 +133,26 @@ async fn find(link: &Link, place: &Place) -> Result<Option<()>, OpenError> {
             ),
         });
     }
+    migrate(link, format).await.map_err(failed)?;
     Ok(Some(()))
+}
+
+/// Brings the tables from an older format to this one. Nodes that begin at once do it one after the other: the first
+/// statement of a step locks the table, and does nothing the second time.
+async fn migrate(link: &Link, format: i64) -> Result<(), Fault> {
+    for (old, step) in (1_i64..).zip(STEPS) {
+        if old >= format {
+            let new = old + 1;
+            let sql = format!(
+                "BEGIN; {step}; UPDATE highwater.cluster SET format = {new} WHERE format = {old}; COMMIT"
+            );
+            if let Err(error) = link.client().batch_execute(&sql).await {
+                link.run("ROLLBACK").await?;
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn make(link: &Link, place: &Place, server: &Server) -> Result<(), OpenError> {

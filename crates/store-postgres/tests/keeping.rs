@@ -1,15 +1,15 @@
 //! What is removed after its time, and nothing before.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests, which fail by panicking")]
 
-use store::engine::{
-    AccountId, Append, BodyRef, BodyRow, BodyStore, Commit, Engine, EngineError, LogId,
-};
-use store_postgres::Blobs;
+use std::path::Path;
+
+use store::engine::{AccountId, Append, BodyRef, BodyRow, Commit, Engine, EngineError, LogId};
+use store_postgres::Bodies;
 
 #[path = "server/postgres.rs"]
 mod postgres;
 
-fn put(bodies: &Blobs, octets: &[u8]) -> BodyRef {
+fn put(bodies: &dyn Bodies, octets: &[u8]) -> BodyRef {
     let mut writer = bodies.writer().unwrap();
     writer.write(octets).unwrap();
     let body = writer.finish().unwrap();
@@ -25,19 +25,31 @@ fn naming(engine: &dyn Engine, body: &BodyRef) -> Commit {
 
 #[test]
 fn a_body_that_no_commit_names_is_collected_after_its_time() {
-    const DAY: i64 = 24 * 60 * 60;
     let Some(server) = postgres::Server::start(&[]) else { return };
+    collects(&server, None);
+    let directory = tempfile::tempdir().unwrap();
+    collects(&server, Some(&format!("file://{}", directory.path().display())));
+    assert_eq!(files(directory.path()), 3, "two bodies that are named, and the mark");
+}
+
+fn files(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+fn collects(server: &postgres::Server, place: Option<&str>) {
+    const DAY: i64 = 24 * 60 * 60;
     let url = server.database();
     let database = url.rsplit('/').next().unwrap();
     let engine = postgres::open(&url).unwrap();
-    let bodies = engine.bodies();
-    let long = vec![7; 3 << 20];
+    let bodies = &*engine.bodies_at(place).unwrap();
+    let long = vec![7; 9 << 20];
     let [named, short, long] =
-        [b"named".as_slice(), b"short", &long].map(|octets| put(&bodies, octets));
+        [b"named".as_slice(), b"short", &long].map(|octets| put(bodies, octets));
     engine.commit(&naming(&engine, &named)).unwrap();
     assert_eq!(bodies.collect(DAY).unwrap(), 0, "too early");
     server.sql(database, "UPDATE highwater.upload SET at = at - 90000");
-    let fresh = put(&bodies, b"fresh");
+    let fresh = put(bodies, b"fresh");
     assert_eq!(bodies.collect(DAY).unwrap(), 2);
     let read = |body: &BodyRef| {
         let mut octets = Vec::new();

@@ -128,8 +128,8 @@ fn tables_of_others_are_not_touched() {
         "CREATE TABLE highwater(a int); CREATE TABLE log(a int); CREATE TABLE cluster(a int)",
     );
     postgres::open(&url).unwrap().commit(&append(LOG, 1)).unwrap();
-    server.sql(name(&url), "UPDATE highwater.cluster SET format = 2");
-    says(&url, &["its format is 2, this program knows 1", "use the newer release"]);
+    server.sql(name(&url), "UPDATE highwater.cluster SET format = 3");
+    says(&url, &["its format is 3, this program knows 2", "use the newer release"]);
 }
 
 #[test]

@@ -66,6 +66,14 @@ pub(crate) struct DatabaseArgs {
     /// For a failover while no node ran: SELECT timeline_id FROM pg_control_checkpoint() tells N.
     #[arg(long, value_name = "N", global = true, help_heading = HEADING, hide_short_help = true)]
     vouch_timeline: Option<u32>,
+    /// Where message bodies are kept, if not in the database: s3://BUCKET/PREFIX, or a directory that all nodes share,
+    /// file:///DIR.
+    ///
+    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION are read from the environment; AWS_ENDPOINT names another
+    /// service than Amazon's, AWS_ALLOW_HTTP=true allows one without TLS. The database remembers the place, and a node
+    /// that names another one, or none, is refused.
+    #[arg(long, value_name = "URL", global = true, help_heading = HEADING, hide_short_help = true)]
+    bodies: Option<String>,
 }
 
 /// Keeps what a URL may hold out of whatever is printed of arguments.
@@ -155,6 +163,7 @@ impl DatabaseArgs {
             durability,
             connections: (config.writers.0, config.readers.0),
             vouched_timeline: self.vouch_timeline,
+            bodies: self.bodies.clone().or_else(|| config.bodies.clone()),
             ..Database::at(location, DATA)
         })
     }
@@ -165,6 +174,7 @@ impl DatabaseArgs {
             (self.single_database, "--single-database"),
             (self.allow_data_loss, "--allow-data-loss"),
             (self.vouch_timeline.is_some(), "--vouch-timeline"),
+            (self.bodies.is_some(), "--bodies"),
         ];
         match said.into_iter().find(|(is_said, _)| *is_said) {
             None => Ok(()),
@@ -183,6 +193,7 @@ impl config::Store {
         let said = [
             (self.data.is_some(), "data"),
             (self.password_file.is_some(), "password_file"),
+            (self.bodies.is_some(), "bodies"),
             (self.single_database, "single_database"),
             (self.allow_data_loss, "allow_data_loss"),
             (changed(self.writers, usual.writers), "writers"),

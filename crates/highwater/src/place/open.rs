@@ -20,7 +20,7 @@ use store::embedded::{self, Directory, Embedded};
 use store::engine::{AccountId, BodyStore, Engine, EngineError, LogId};
 use store::segments::{self, Maintained, Segments};
 use store::{BatchReport, Clock, Executor, Options, Store};
-use store_postgres::{Blobs, Postgres};
+use store_postgres::{Bodies, Postgres};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -32,6 +32,8 @@ pub(crate) type OnBatch = Arc<dyn Fn(BatchReport) + Send + Sync>;
 /// How long a body is kept after the last message that had it is gone. No view is so old: an idle client is
 /// sent away sooner, and one that is not idle hears of what is gone.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How soon after the start space is given back, so that it is where a process never lasts long.
+const SOON: Duration = Duration::from_secs(2);
 /// How often space is given back.
 const BETWEEN: Duration = Duration::from_secs(60 * 60);
 /// How often a node asks what others have written to what its clients wait for, and whether the database is there.
@@ -71,8 +73,8 @@ pub(crate) enum OpenError {
 impl OpenError {
     /// Whether what was said is wrong, rather than what was found.
     pub(crate) fn is_configuration(&self) -> bool {
-        use store_postgres::OpenError::{Tls, Url};
-        matches!(self, Self::Database(Url(_) | Tls(_)))
+        use store_postgres::OpenError::{BodiesUrl, Tls, Url};
+        matches!(self, Self::Database(Url(_) | Tls(_) | BodiesUrl(_)))
     }
 }
 
@@ -124,7 +126,7 @@ impl From<store_postgres::OpenError> for OpenError {
 #[derive(Clone)]
 enum Parts {
     Directory { engine: Arc<Embedded>, bodies: Segments },
-    Database { engine: Arc<Postgres>, bodies: Blobs },
+    Database { engine: Arc<Postgres>, bodies: Arc<dyn Bodies> },
 }
 
 /// A store with its committers.
@@ -161,13 +163,16 @@ struct Background {
 impl Background {
     fn start(
         name: &str,
+        first: Duration,
         between: Duration,
         mut work: impl FnMut() + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-            while stopped.recv_timeout(between) == Err(RecvTimeoutError::Timeout) {
+            let mut wait = first;
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 work();
+                wait = between;
             }
         })?;
         Ok(Self { stop, thread })
@@ -195,13 +200,13 @@ impl OpenStore {
                 let lock = (purpose == Use::Serve).then(|| lock(database)).transpose()?;
                 options.lanes = database.connections.0;
                 let engine = Arc::new(Postgres::open(&database.url(), &database.options())?);
-                let bodies = engine.bodies();
+                let bodies = engine.bodies_at(database.bodies.as_deref())?;
                 (lock, Parts::Database { engine, bodies })
             }
         };
         let (engine, bodies): (Arc<dyn Engine>, Arc<dyn BodyStore>) = match &parts {
             Parts::Directory { engine, bodies } => (engine.clone(), Arc::new(bodies.clone())),
-            Parts::Database { engine, bodies } => (engine.clone(), Arc::new(bodies.clone())),
+            Parts::Database { engine, bodies } => (engine.clone(), bodies.clone()),
         };
         let lanes = options.lanes;
         let executor = Arc::new(Blocking(Handle::current()));
@@ -222,7 +227,7 @@ impl OpenStore {
     /// expunges that is older than so many seconds; all of it is kept when there is no such bound.
     pub(crate) fn keep(&mut self, history_seconds: Option<i64>) -> std::io::Result<()> {
         let (store, parts) = (self.store.clone(), self.parts.clone());
-        self.background.push(Background::start("keeper", BETWEEN, move || {
+        self.background.push(Background::start("keeper", SOON, BETWEEN, move || {
             match reclaim(&store, &parts, GRACE, history_seconds) {
                 Ok(done) if done == Reclaimed::default() => {}
                 Ok(done) => tracing::info!(?done, "space was given back"),
@@ -239,7 +244,7 @@ impl OpenStore {
         }
         let (store, engine, health) =
             (self.store.clone(), Arc::clone(&self.engine), self.health.clone());
-        self.background.push(Background::start("follower", FOLLOW, move || {
+        self.background.push(Background::start("follower", FOLLOW, FOLLOW, move || {
             store.follow_watched();
             let now = match engine.head(LogId::from(AccountId::SHARED)) {
                 Ok(_) => Health::Good,
