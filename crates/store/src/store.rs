@@ -10,7 +10,7 @@
 mod follow;
 mod submit;
 
-use crate::batch::{Batch, Batcher, Job, Taken, Task};
+use crate::batch::{Batch, Batcher, Claim, Job, Taken, Task};
 use crate::change::{Error, Outcome};
 use crate::engine::{
     AccountId, AccountRow, Begun, BodyId, BodyRef, BodyStore, Commit, Engine, EngineError,
@@ -157,6 +157,9 @@ impl Committer {
         let claims = taken.claims();
         let touched = if inner.engine.is_shared() {
             self.commit_among_others(taken)
+        } else if let Err(error) = self.sync_bodies_of(&claims) {
+            taken.fail(&inner.batcher.heed(error));
+            Ok(Vec::new())
         } else {
             let applied = taken.apply(&[], inner.engine.as_ref(), inner.clock.now());
             applied.map(|batch| self.end(batch, |commit| inner.engine.commit(commit)))
@@ -165,6 +168,12 @@ impl Committer {
         for open in touched.unwrap_or_default() {
             self.store.fold_if_due(open);
         }
+    }
+
+    /// Makes the octets durable that a batch is about to refer to, all in one sync [H1].
+    fn sync_bodies_of(&self, claims: &[Claim]) -> Result<(), EngineError> {
+        let brings = claims.iter().any(|claim| matches!(claim, Claim::Body(_)));
+        if brings { self.store.sync_bodies() } else { Ok(()) }
     }
 
     /// Takes the logs first, and learns what others wrote to them.
