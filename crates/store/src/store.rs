@@ -367,6 +367,21 @@ impl Store {
         self.open_mailbox(id).await.map(|open| Mailbox { open, user: Some(user) })
     }
 
+    /// Those of these mailboxes that are not in memory, read together; one that cannot be read is left out, and says
+    /// why to whoever asks for it.
+    pub async fn mailboxes(&self, ids: &[MailboxId]) -> Vec<Mailbox> {
+        let missing = |id: &&MailboxId| self.inner.registry.mailbox(**id).is_none();
+        let missing: Vec<MailboxId> = ids.iter().filter(missing).copied().collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let store = self.clone();
+        let load =
+            move || Ok(missing.into_iter().filter_map(|id| store.load_mailbox(id).ok()).collect());
+        let read: Vec<_> = self.blocking(load).await.unwrap_or_default();
+        read.into_iter().map(|open| Mailbox { open, user: None }).collect()
+    }
+
     async fn open_mailbox(&self, id: MailboxId) -> Result<Arc<OpenMailbox>, Error> {
         let open = match self.inner.registry.mailbox(id) {
             Some(open) => {
