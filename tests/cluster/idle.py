@@ -19,7 +19,7 @@ from kit import postgres, report, server, wire  # noqa: E402
 
 NODES = 3
 MESSAGES = 20
-# A mailbox in which somebody idles is asked for once a second; the question and the answer take their time too.
+# A mailbox in which somebody idles is asked for every 0.8 s; the question and the answer take their time too.
 WITHIN = 1.0
 SLACK = 0.25
 
@@ -52,7 +52,7 @@ def changes(outcome, running, count, what):
     seconds = []
     for turn in range(count):
         uid = turn % MESSAGES + 1
-        # Not in step with the questions that are asked once a second.
+        # Not in step with the questions that are asked all the time.
         time.sleep(turn % 10 * 0.1)
         value = wire.modseq(writer.must(f"UID STORE {uid} FLAGS ($t{len(what)}x{turn // MESSAGES})")[-1])
         done = time.monotonic()

@@ -37,8 +37,9 @@ const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 const SOON: Duration = Duration::from_secs(2);
 /// How often space is given back.
 const BETWEEN: Duration = Duration::from_secs(60 * 60);
-/// How often a node asks what others have written to what its clients wait for, and whether the database is there.
-const FOLLOW: Duration = Duration::from_secs(1);
+/// How often a node asks what others have written to what its clients wait for, and whether the database is there: an
+/// idle client is to hear of a change within a second, the answer's own time included.
+const FOLLOW: Duration = Duration::from_millis(800);
 /// The database of mail in a directory.
 const EMBEDDED: &str = "highwater.db";
 
