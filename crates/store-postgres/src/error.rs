@@ -162,8 +162,13 @@ pub(crate) fn text(error: &Error) -> String {
         let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         return format!("{}{detail} [SQLSTATE {}]", said.message(), said.code().code());
     }
+    chain(error)
+}
+
+/// An error and what it comes from, each word of it once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut all = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(inner) = source {
         let more = inner.to_string();
         if !all.contains(&more) {

@@ -20,7 +20,7 @@ use object_store::{
 use store::engine::EngineError;
 use tokio::time::timeout;
 
-use crate::error::OpenError;
+use crate::error::{OpenError, chain};
 
 /// How long one object may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -190,16 +190,7 @@ impl From<Error> for Failed {
 
 /// An error and what it comes from, on one line.
 fn said(error: &Error) -> String {
-    let mut all = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let more = inner.to_string();
-        if !all.contains(&more) {
-            all = format!("{all}: {more}");
-        }
-        source = inner.source();
-    }
-    all.split_whitespace().collect::<Vec<_>>().join(" ")
+    chain(error).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl Failed {
