@@ -93,7 +93,7 @@ stage_postgres() {
     export STORE=postgres NODES=3
     tests/race/claim.py --rounds $rounds --clients 24 --seed "$SEED" && tests/race/move.py &&
         tests/clients/reconnect.py --disconnects $disconnects --seed "$SEED" &&
-        tests/cluster/balancer.py && tests/cluster/bodies.py && tests/cluster/checker.py --self-test && tests/cluster/idle.py --changes $changes &&
+        tests/cluster/balancer.py && tests/cluster/migrate.py --seed "$SEED" && tests/cluster/bodies.py && tests/cluster/checker.py --self-test && tests/cluster/idle.py --changes $changes &&
         tests/cluster/faults.py --times $times --seed "$SEED" --planted-async || return 1
     [ -z "${LONG:-}" ] || many_nodes_at_length $times
 }

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod import;
 pub(crate) mod mailbox;
+pub(crate) mod migrate;
 pub(crate) mod queue;
 pub(crate) mod quota;
 pub(crate) mod replay;
@@ -69,6 +70,8 @@ pub(crate) enum Command {
     Import(import::Import),
     /// Write an account's mail into mbox files or a Maildir.
     Export(export::Export),
+    /// Bring mail from a directory into a PostgreSQL database, or back.
+    Migrate(migrate::Migrate),
     /// Prove whether an IMAP server's conditional STORE has one winner.
     Doctor(doctor::Doctor),
     /// Measure any IMAP server: its speed, and what it costs.

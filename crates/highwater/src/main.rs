@@ -129,6 +129,10 @@ async fn obey(command: Command) -> Result<ExitCode, Failure> {
             log_from(Level::Warn);
             bench.run().await
         }
+        Command::Migrate(migrate) => {
+            log_from(Level::Warn);
+            migrate.run().await
+        }
         Command::Doctor(doctor) => {
             log_from(Level::Warn);
             return doctor.run().await;

@@ -149,6 +149,20 @@ impl Postgres {
         self.wait(self.inner.with(tidy))
     }
 
+    /// How many other nodes, commands among them, are connected to the database just now. Blocks.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub fn others(&self) -> Result<u64, EngineError> {
+        const SQL: &str = "SELECT count(DISTINCT application_name) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name LIKE 'highwater %'
+            AND application_name <> current_setting('application_name')";
+        let others = async |link: &Link| {
+            Ok(link.query(SQL, &[]).await?.first().map_or(0, |row| number(row, 0)))
+        };
+        self.wait(self.inner.with(others))
+    }
+
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         wait(&self.inner.runtime, future)
     }

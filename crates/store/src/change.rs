@@ -82,7 +82,7 @@ pub enum Change {
 /// A message to be added.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Its body, already durable.
+    /// Its body.
     pub body: NewBody,
     /// Its flags.
     pub flags: Vec<Flag>,

@@ -143,6 +143,8 @@ pub struct Commit {
     pub usage: Vec<(AccountId, UsageChange)>,
     /// Account rows: `None` removes the account row, its usage and all its logs.
     pub accounts: Vec<(String, Option<AccountRow>)>,
+    /// Numbers up to this one were accounts' elsewhere: [`Engine::next_account`] never gives them out.
+    pub taken: Option<AccountId>,
     /// Seconds since 1970, for the grace period of unreferenced bodies and the age of history only.
     pub now: i64,
 }

@@ -28,6 +28,7 @@ mod learn;
 pub mod mailbox;
 pub mod memory;
 pub mod message;
+pub mod migrate;
 pub mod open;
 pub mod own;
 mod private;

@@ -380,6 +380,7 @@ impl State {
         for (name, row) in &commit.accounts {
             self.set_account(name, row.as_ref());
         }
+        self.account_max = self.account_max.max(commit.taken.map_or(0, |id| id.0));
     }
 
     fn set_account(&mut self, name: &str, row: Option<&AccountRow>) {

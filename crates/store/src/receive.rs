@@ -1,7 +1,8 @@
 //! Bodies on their way in and out: octets are durable before anything refers to them.
 //!
 //! # Invariants
-//! - A [`NewBody`] exists only after its octets are synced, so a batch never carries body octets [H1].
+//! - Nothing refers to a body before its octets are durable [H1]: where the committer is the only writer, it syncs them
+//!   once for all of a batch; where bodies are far away, they are durable before the batch takes its logs.
 //! - What comes in goes to disk as it comes; memory does not grow with the literal [H5].
 //! - The structure is computed once, at arrival, off the reactor.
 //! - Every octet that is read was checked: a CRC for each block of a body is kept with its structure [H8].
@@ -105,7 +106,7 @@ impl Receiver {
         store.blocking(place).await
     }
 
-    /// Ends the message: when this answers, its octets are durable and its structure is known.
+    /// Ends the message, as [`Receiver::end`] and [`Store::make_durable`].
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Broken`].
@@ -130,24 +131,26 @@ pub struct Received {
 }
 
 impl Store {
-    /// Makes received messages durable, with one sync for all of them and for whoever asks at the same time.
+    /// Makes received messages ready to be added: their octets are durable, or will be before anything refers to them.
     ///
     /// # Errors
     /// [`Error::Broken`]: then nothing more can be written.
     pub async fn make_durable(&self, received: Vec<Received>) -> Result<Vec<NewBody>, Error> {
-        let store = self.clone();
-        let sync = move || {
-            if let Err(error) = store.body_store().sync() {
-                // Which bodies are on the disk is unknown now: nothing may be written that refers to one [H1].
-                if let EngineError::Broken(why) = &error {
-                    store.refuse_writes(why);
-                }
-                return Err(error.into());
-            }
-            Ok(())
-        };
-        self.blocking(sync).await?;
+        if self.engine().is_shared() {
+            let store = self.clone();
+            self.blocking(move || store.sync_bodies().map_err(Error::from)).await?;
+        }
         Ok(received.into_iter().map(|received| NewBody::new(received.row)).collect())
+    }
+
+    /// Makes all bodies durable that were received so far. Blocks.
+    pub(crate) fn sync_bodies(&self) -> Result<(), EngineError> {
+        self.body_store().sync().inspect_err(|error| {
+            // Which bodies are on the disk is unknown now: nothing may be written that refers to one [H1].
+            if let EngineError::Broken(why) = error {
+                self.refuse_writes(why);
+            }
+        })
     }
 }
 
@@ -167,7 +170,7 @@ fn analyse(bodies: &dyn BodyStore, body: &BodyRef) -> Result<Structure, EngineEr
     Ok(imap::message::analyse(&octets))
 }
 
-/// A message whose octets are durable and to which nothing refers yet. Clones share the octets.
+/// A message to which nothing refers yet. Clones share the octets.
 #[derive(Clone)]
 pub struct NewBody {
     pub(crate) row: Arc<BodyRow>,
@@ -176,7 +179,7 @@ pub struct NewBody {
 }
 
 impl NewBody {
-    /// Whose octets are durable.
+    /// With this row, which no commit has written.
     pub(crate) fn new(row: BodyRow) -> Self {
         Self { row: Arc::new(row), committed: Arc::default() }
     }

@@ -10,7 +10,7 @@
 mod follow;
 mod submit;
 
-use crate::batch::{Batch, Batcher, Job, Taken, Task};
+use crate::batch::{Batch, Batcher, Claim, Job, Taken, Task};
 use crate::change::{Error, Outcome};
 use crate::engine::{
     AccountId, AccountRow, Begun, BodyId, BodyRef, BodyStore, Commit, Engine, EngineError,
@@ -157,6 +157,9 @@ impl Committer {
         let claims = taken.claims();
         let touched = if inner.engine.is_shared() {
             self.commit_among_others(taken)
+        } else if let Err(error) = self.sync_bodies_of(&claims) {
+            taken.fail(&inner.batcher.heed(error));
+            Ok(Vec::new())
         } else {
             let applied = taken.apply(&[], inner.engine.as_ref(), inner.clock.now());
             applied.map(|batch| self.end(batch, |commit| inner.engine.commit(commit)))
@@ -165,6 +168,12 @@ impl Committer {
         for open in touched.unwrap_or_default() {
             self.store.fold_if_due(open);
         }
+    }
+
+    /// Makes the octets durable that a batch is about to refer to, all in one sync [H1].
+    fn sync_bodies_of(&self, claims: &[Claim]) -> Result<(), EngineError> {
+        let brings = claims.iter().any(|claim| matches!(claim, Claim::Body(_)));
+        if brings { self.store.sync_bodies() } else { Ok(()) }
     }
 
     /// Takes the logs first, and learns what others wrote to them.
@@ -356,6 +365,21 @@ impl Store {
     /// As [`Store::mailbox`].
     pub async fn mailbox_of(&self, id: MailboxId, user: AccountId) -> Result<Mailbox, Error> {
         self.open_mailbox(id).await.map(|open| Mailbox { open, user: Some(user) })
+    }
+
+    /// Those of these mailboxes that are not in memory, read together; one that cannot be read is left out, and says
+    /// why to whoever asks for it.
+    pub async fn mailboxes(&self, ids: &[MailboxId]) -> Vec<Mailbox> {
+        let missing = |id: &&MailboxId| self.inner.registry.mailbox(**id).is_none();
+        let missing: Vec<MailboxId> = ids.iter().filter(missing).copied().collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let store = self.clone();
+        let load =
+            move || Ok(missing.into_iter().filter_map(|id| store.load_mailbox(id).ok()).collect());
+        let read: Vec<_> = self.blocking(load).await.unwrap_or_default();
+        read.into_iter().map(|open| Mailbox { open, user: None }).collect()
     }
 
     async fn open_mailbox(&self, id: MailboxId) -> Result<Arc<OpenMailbox>, Error> {

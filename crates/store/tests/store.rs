@@ -160,7 +160,12 @@ fn a_failed_sync_of_bodies_ends_writing() {
     house.bodies.fail_next_sync();
     let mut receiver = house.store.receive().unwrap();
     receiver.write(b"x").unwrap();
-    assert!(matches!(house.run(receiver.finish()), Err(Error::Broken(_))));
+    let body = house.run(receiver.finish()).unwrap();
+    let internal_date = DateTime { unix: 0, zone_minutes: 0 };
+    let messages = vec![NewMessage { body, flags: Vec::new(), internal_date }];
+    let append = Change::Append { mailbox: inbox.id(), messages };
+    assert!(matches!(house.run(house.store.submit(append)), Err(Error::Broken(_))));
+    assert_eq!(inbox.state().exists(), 1, "nothing refers to what may not be durable");
     let change = claim(inbox.id(), 1, ModSeq::MAX, StoreAction::Add, keyword("x"));
     assert!(matches!(house.run(house.store.submit(change)), Err(Error::Unavailable(_))));
 }

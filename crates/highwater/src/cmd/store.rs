@@ -77,7 +77,7 @@ pub(crate) struct DatabaseArgs {
 }
 
 /// Keeps what a URL may hold out of whatever is printed of arguments.
-fn location(text: &str) -> Result<Location, String> {
+pub(super) fn location(text: &str) -> Result<Location, String> {
     if text.is_empty() {
         return Err("it is empty: name a directory, or postgres://USER@HOST/DATABASE".into());
     }

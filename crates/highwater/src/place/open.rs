@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use store::embedded::{self, Directory, Embedded};
 use store::engine::{AccountId, BodyStore, Engine, EngineError, LogId};
+use store::migrate::Side;
 use store::segments::{self, Maintained, Segments};
 use store::{BatchReport, Clock, Executor, Options, Store};
 use store_postgres::{Bodies, Postgres};
@@ -263,6 +264,22 @@ impl OpenStore {
             });
         })?);
         Ok(())
+    }
+
+    /// What a migration is about.
+    pub(crate) fn side(&self) -> Side<'_> {
+        match &self.parts {
+            Parts::Directory { engine, bodies } => Side { engine: &**engine, bodies },
+            Parts::Database { engine, bodies } => Side { engine: &**engine, bodies: &**bodies },
+        }
+    }
+
+    /// How many other nodes are connected to the database; none to a directory, which one process has.
+    pub(crate) fn other_nodes(&self) -> Result<u64, EngineError> {
+        match &self.parts {
+            Parts::Directory { .. } => Ok(0),
+            Parts::Database { engine, .. } => engine.others(),
+        }
     }
 
     /// How the database is, as it changes.

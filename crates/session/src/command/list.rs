@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use store::AccountState;
 
+/// Names that are looked at together: those whose STATUS is asked for are read in one go.
+const AHEAD: usize = 256;
+
 /// A reference and patterns as one list of patterns.
 pub(super) struct Patterns(Vec<String>);
 
@@ -79,7 +82,7 @@ impl<'a> Wanted<'a> {
 
     /// The names that may be answered, in order: what exists and, where subscriptions select, those and what
     /// is above them.
-    fn candidates(&self) -> BTreeSet<&'a str> {
+    fn candidates(&self) -> Vec<&'a str> {
         let mut names: BTreeSet<&str> = self.names.keys().map(AsRef::as_ref).collect();
         if self.subscribed {
             for name in &self.subscriptions {
@@ -89,7 +92,7 @@ impl<'a> Wanted<'a> {
                 }
             }
         }
-        names
+        names.into_iter().filter(|name| self.patterns.match_name(name)).collect()
     }
 
     /// Whether the selection options choose the name.
@@ -159,9 +162,6 @@ impl<'a> Wanted<'a> {
     /// Writes the line for this name, if one is due; answers the mailbox when it can be asked for STATUS and
     /// MYRIGHTS.
     fn write(&self, name: &str, out: &mut Vec<u8>) -> Option<&Listed> {
-        if !self.patterns.match_name(name) {
-            return None;
-        }
         let entry = self.names.get(name);
         let selected = self.selects(name);
         // A name that only leads to others is shown when one of those is not shown itself.
@@ -200,19 +200,25 @@ impl Session {
         if status.is_some_and(|items| items.contains(&StatusItem::HighestModSeq)) {
             self.become_aware(sink);
         }
-        for (count, name) in wanted.candidates().into_iter().enumerate() {
-            let entry = wanted.write(name, sink.buffer());
-            if let (Some(id), Some(items)) = (entry.and_then(|entry| entry.id), status) {
-                match self.tell_status(name, id, items, sink).await {
-                    // Deleted meanwhile, or without `r`: there is no STATUS to send (RFC 5819 §2).
-                    Ok(()) | Err(Stop::Refused(_)) => {}
-                    Err(Stop::Closed) => return Err(Stop::Closed),
+        for some in wanted.candidates().chunks(AHEAD) {
+            // In memory together, for as long as they are told of.
+            let ids = some.iter().filter_map(|name| wanted.names.get(*name)?.id);
+            let _open = match status {
+                Some(_) => self.shared.store.mailboxes(&ids.collect::<Vec<_>>()).await,
+                None => Vec::new(),
+            };
+            for name in some {
+                let entry = wanted.write(name, sink.buffer());
+                if let (Some(id), Some(items)) = (entry.and_then(|entry| entry.id), status) {
+                    match self.tell_status(name, id, items, sink).await {
+                        // Deleted meanwhile, or without `r`: there is no STATUS to send (RFC 5819 §2).
+                        Ok(()) | Err(Stop::Refused(_)) => {}
+                        Err(Stop::Closed) => return Err(Stop::Closed),
+                    }
                 }
             }
-            if count % 256 == 255 {
-                relieve(sink).await?;
-                yield_now().await;
-            }
+            relieve(sink).await?;
+            yield_now().await;
         }
         Ok(Reply::ok("Those are the names"))
     }

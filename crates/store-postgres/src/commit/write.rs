@@ -18,6 +18,10 @@ use crate::link::{Link, Step};
 /// Logs by their ids, and what their rows say; `None` where there is no row.
 type Locked = HashMap<LogId, Option<LogHead>>;
 
+/// Numbers of accounts up to this are taken.
+const RAISE_ACCOUNT: &str =
+    "UPDATE highwater.counter SET value = greatest(value, $1::bigint) WHERE name = 'account'";
+
 type Parameter<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
 fn step<'a, const N: usize>(sql: &'static str, parameters: [Parameter<'a>; N]) -> Step<'a> {
@@ -63,6 +67,9 @@ pub(super) async fn write(
     }
     for (name, old, new) in accounts {
         account(&mut steps, name, old, new)?;
+    }
+    if let Some(id) = commit.taken {
+        steps.push(step(RAISE_ACCOUNT, [Box::new(big(id.0))]));
     }
     let sql = "INSERT INTO highwater.batch(account, id, done) VALUES($1, $2, true)";
     steps.push(step(sql, [Box::new(batch.account), Box::new(batch.id)]));
@@ -319,8 +326,6 @@ fn account<'a>(
     const NEW: &str = "INSERT INTO highwater.account VALUES($1, $2, $3, $4)";
     const CHANGED: &str =
         "UPDATE highwater.account SET id = $2, version = $3, record = $4 WHERE name = $1";
-    const RAISE: &str =
-        "UPDATE highwater.counter SET value = greatest(value, $1::bigint) WHERE name = 'account'";
     if let Some(row) = new {
         if let Some((id, version)) = old {
             rules::check_account(AccountId(id), version, row)?;
@@ -335,7 +340,7 @@ fn account<'a>(
         ];
         steps.push(step(sql, parameters));
         if old.is_none() {
-            steps.push(step(RAISE, [Box::new(id)]));
+            steps.push(step(RAISE_ACCOUNT, [Box::new(id)]));
         }
     } else if let Some((id, _)) = old {
         steps.push(step("DELETE FROM highwater.account WHERE name = $1", [Box::new(name)]));

@@ -86,7 +86,8 @@ pub(super) fn apply(transaction: &Transaction<'_>, commit: &Commit) -> Result<()
     references(transaction, commit)?;
     commit.dropped.iter().try_for_each(|log| drop_log(transaction, *log))?;
     commit.usage.iter().try_for_each(|(id, change)| usage(transaction, *id, *change))?;
-    commit.accounts.iter().try_for_each(|(name, row)| account(transaction, name, row.as_ref()))
+    commit.accounts.iter().try_for_each(|(name, row)| account(transaction, name, row.as_ref()))?;
+    commit.taken.map_or(Ok(()), |id| Ok(raise(transaction, "account", id.0)?))
 }
 
 fn append(transaction: &Transaction<'_>, append: &Append, now: i64) -> Result<(), Refusal> {
