@@ -108,7 +108,7 @@ impl Options {
 }
 
 /// What octets come from and go to.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// The socket below.
     fn socket(&self) -> &TcpStream;
 }

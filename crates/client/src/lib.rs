@@ -157,6 +157,7 @@ pub mod mirror;
 mod place;
 pub mod queue;
 pub mod quirks;
+pub mod raw;
 mod record;
 pub mod sasl;
 pub mod store;

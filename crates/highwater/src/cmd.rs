@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what the exit codes mean.
 
 mod acl;
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod export;
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Migrate(migrate::Migrate),
     /// Prove whether an IMAP server's conditional STORE has one winner.
     Doctor(doctor::Doctor),
+    /// Measure any IMAP server: its speed, and what it costs.
+    Bench(Box<bench::Bench>),
 }
 
 /// Whose mailbox it is about.

@@ -7,6 +7,7 @@
 
 mod auth;
 mod balancer;
+mod bench;
 mod cmd;
 mod config;
 mod connection;
@@ -123,6 +124,10 @@ async fn obey(command: Command) -> Result<ExitCode, Failure> {
         Command::Export(export) => {
             log_from(Level::Warn);
             export.run().await
+        }
+        Command::Bench(bench) => {
+            log_from(Level::Warn);
+            bench.run().await
         }
         Command::Migrate(migrate) => {
             log_from(Level::Warn);
