@@ -217,8 +217,8 @@ pub(super) fn aligned(lines: &[Vec<String>], left: usize) -> String {
 }
 
 /// A ratio of two figures, if there are both.
-pub(super) fn ratio(over: &Value, under: &Value) -> Option<f64> {
-    let (over, under) = (over.as_f64()?, under.as_f64()?);
+pub(super) fn ratio(over: Option<&Value>, under: Option<&Value>) -> Option<f64> {
+    let (over, under) = (over?.as_f64()?, under?.as_f64()?);
     (under > 0.0).then_some(over / under)
 }
 
@@ -236,6 +236,6 @@ mod tests {
         assert_eq!(shown(Some(&json!(12.34))), "12.3");
         assert_eq!(shown(Some(&json!(1234.5))), "1234");
         assert_eq!(shown(None), "-");
-        assert_eq!(ratio(&json!(1), &json!(0)), None);
+        assert_eq!(ratio(Some(&json!(1)), Some(&json!(0))), None);
     }
 }

@@ -444,7 +444,7 @@ impl Stage {
     /// Says goodbye on all.
     pub(super) async fn close(&self, lines: Vec<Line>) -> Result<(), Failed> {
         let closed = join_all(lines.into_iter().map(Line::log_out)).await;
-        closed.into_iter().map(|done| done.map(|_| ())).collect()
+        closed.into_iter().try_for_each(|done| done.map(|_| ()))
     }
 }
 

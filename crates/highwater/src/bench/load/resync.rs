@@ -160,7 +160,7 @@ async fn expunge(line: &mut Line, uids: &BTreeSet<u64>) -> Result<(), Failed> {
 }
 
 fn named_wrongly(what: &str, named: &BTreeSet<u64>) -> Failed {
-    let first: Vec<_> = named.iter().take(CHANGES as usize + 1).collect();
+    let first: Vec<_> = named.iter().take(12).collect();
     Failed::wrong(format!(
         "{what} names {} messages, {first:?} first: not those that changed",
         named.len()
