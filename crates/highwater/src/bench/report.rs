@@ -229,9 +229,13 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other() {
         let line = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
-        let lines =
-            [line(&["a", "done"]), line(&["longer", "7", "more"]), line(&["b", "error: x"])];
-        assert_eq!(aligned(&lines, 1), "a       done\nlonger     7  more\nb       error: x\n");
+        let lines = [
+            line(&["a", "done", "per s"]),
+            line(&["longer", "7", "8", "more"]),
+            line(&["b", "error: x"]),
+        ];
+        let table = "a       done  per s\nlonger     7      8  more\nb       error: x\n";
+        assert_eq!(aligned(&lines, 1), table);
         assert_eq!(shown(Some(&json!(0.043))), "0.0430");
         assert_eq!(shown(Some(&json!(12.34))), "12.3");
         assert_eq!(shown(Some(&json!(1234.5))), "1234");
