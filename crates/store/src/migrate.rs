@@ -149,7 +149,8 @@ impl fmt::Display for MigrateError {
 impl std::error::Error for MigrateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Engine { error, .. } => Some(error),
+            // What is shown has the error itself in it.
+            Self::Engine { error, .. } => error.source(),
             _ => None,
         }
     }

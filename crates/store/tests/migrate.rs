@@ -224,7 +224,7 @@ fn what_cannot_be_brought_is_said() {
 
     let missing = MemoryBodies::new();
     let error = why(bring(side(&*house.engine, &missing), side(&engine, &bodies), &[]));
-    assert!(error.starts_with("the source, message ") && error.contains("of mailbox `"), "{error}");
+    assert!(error.starts_with("the source, body ") && error.contains("of mailbox `"), "{error}");
     assert!(error.contains("of `ann`"), "{error}");
     assert!(engine.account("ann").unwrap().is_none(), "an account that is not whole is not seen");
 }
@@ -240,7 +240,7 @@ fn what_is_gone_from_the_target_is_found_by_whoever_migrates_again() {
     let row = engine.bodies(&[BodyId(1)]).unwrap().remove(0);
     gone.reclaim(&[row.body]).unwrap();
     let error = bring(from, side(&engine, &gone), &[]).unwrap_err().to_string();
-    assert!(error.starts_with("the target, message 1 of mailbox `"), "{error}");
+    assert!(error.starts_with("the target, body 1 of mailbox `"), "{error}");
     assert!(error.contains("of `ann`") && error.contains("is not there"), "{error}");
 }
 

@@ -44,7 +44,7 @@ impl Migration<'_> {
 
     /// Whether the target has this very body.
     fn is_there(&self, whose: Whose<'_>, row: &BodyRow) -> Result<bool, MigrateError> {
-        let what = || format!("message {} of {whose}", row.id.0);
+        let what = || format!("body {} of {whose}", row.id.0);
         match self.to.engine.bodies(&[row.id]) {
             Ok(found) => match found.first() {
                 Some(there) if is_same(there, row) => Ok(true),
@@ -57,7 +57,7 @@ impl Migration<'_> {
 
     /// Copies the octets, and finds out whether they are what was once stored [H8].
     fn copy(&self, whose: Whose<'_>, row: BodyRow) -> Result<BodyRow, MigrateError> {
-        let what = || format!("message {} of {whose}", row.id.0);
+        let what = || format!("body {} of {whose}", row.id.0);
         let mut writer = self.to.bodies.writer().in_target(what)?;
         let mut piece = Vec::new();
         let mut at = 0;
@@ -89,7 +89,7 @@ impl Migration<'_> {
                     let what = "what is kept of a message";
                     return Err(MigrateError::Differs { whose: whose.to_string(), what });
                 }
-                let what = || format!("message {} of {whose}", here.id.0);
+                let what = || format!("body {} of {whose}", here.id.0);
                 read(self.to, &there.body).in_target(what)?;
             }
         }
