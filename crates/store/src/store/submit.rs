@@ -27,10 +27,7 @@ impl Store {
     fn submit_job(&self, change: Change, by: Option<AccountId>) -> Pending {
         let (reply, receive) = oneshot::channel();
         match self.in_memory(&change) {
-            Some((mailboxes, accounts)) => {
-                let task = Task::Change { change, by };
-                self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
-            }
+            Some(needed) => self.queue(change, by, needed, reply),
             None => {
                 let store = self.clone();
                 self.inner.executor.run(Box::new(move || store.submit_closed(change, by, reply)));
@@ -39,23 +36,54 @@ impl Store {
         Pending { reply: receive }
     }
 
-    /// What the change needs, if all of it is in memory; the names that an account change is about are read
-    /// where that may block.
-    fn in_memory(&self, change: &Change) -> Option<Needed> {
-        if matches!(change, Change::Account { .. }) {
-            return None;
-        }
+    /// What the change needs, or why it cannot be, if all of it is in memory.
+    fn in_memory(&self, change: &Change) -> Option<Result<Needed, Error>> {
         let directory = Arc::clone(self.inner.directory.get()?);
-        let ids = mailboxes_of(change);
+        let mut ids = mailboxes_of(change);
+        let owners = accounts_of(change, &ids);
+        let owners = owners.into_iter().map(|id| self.inner.registry.account(id));
+        let mut accounts = owners.collect::<Option<Vec<_>>>()?;
+        match self.named(change, &accounts) {
+            Ok(named) => ids.extend(named),
+            Err(error) => return Some(Err(error)),
+        }
         let known = |id: &MailboxId| {
             let open = self.inner.registry.mailbox(*id);
             open.filter(|open| !open.doubtful.load(Ordering::Acquire))
         };
-        let mailboxes: Option<_> = ids.iter().map(known).collect();
-        let owners = accounts_of(change, &ids);
-        let owners = owners.into_iter().map(|id| self.inner.registry.account(id));
-        let accounts: Option<_> = owners.chain([Some(directory)]).collect();
-        Some((mailboxes?, accounts?))
+        let mailboxes = ids.iter().map(known).collect::<Option<Vec<_>>>()?;
+        accounts.push(directory);
+        Some(Ok((mailboxes, accounts)))
+    }
+
+    /// The mailbox that a change of names touches, once the change is within what an account may have.
+    fn named(
+        &self,
+        change: &Change,
+        accounts: &[Arc<OpenAccount>],
+    ) -> Result<Option<MailboxId>, Error> {
+        let (Some(account), Change::Account { change, .. }) = (accounts.first(), change) else {
+            return Ok(None);
+        };
+        let state = account.published.state();
+        check_count(&state, change, self.inner.options.mailboxes_max)?;
+        Ok(named_mailbox(&state, change))
+    }
+
+    fn queue(
+        &self,
+        change: Change,
+        by: Option<AccountId>,
+        needed: Result<Needed, Error>,
+        reply: oneshot::Sender<Result<Outcome, Error>>,
+    ) {
+        match needed {
+            Ok((mailboxes, accounts)) => {
+                let task = Task::Change { change, by };
+                self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
     }
 
     /// Reads what the change needs, then queues it. Blocks.
@@ -65,13 +93,8 @@ impl Store {
         by: Option<AccountId>,
         reply: oneshot::Sender<Result<Outcome, Error>>,
     ) {
-        match self.gather(&change) {
-            Ok((mailboxes, accounts)) => {
-                let task = Task::Change { change, by };
-                self.inner.batcher.submit(Job { task, mailboxes, accounts, reply });
-            }
-            Err(error) => drop(reply.send(Err(error))),
-        }
+        let needed = self.gather(&change);
+        self.queue(change, by, needed, reply);
     }
 
     /// What the change needs, read where it is not in memory. Blocks.
@@ -83,10 +106,7 @@ impl Store {
             .into_iter()
             .map(|id| inner.registry.load_account(self.engine(), id))
             .collect::<Result<Vec<_>, _>>()?;
-        if let (Some(account), Change::Account { change, .. }) = (accounts.first(), change) {
-            ids.extend(named_mailbox(&account.published.state(), change));
-            check_count(&account.published.state(), change, inner.options.mailboxes_max)?;
-        }
+        ids.extend(self.named(change, &accounts)?);
         accounts.push(self.load_directory()?);
         let mailboxes =
             ids.iter().map(|id| self.load_mailbox(*id)).collect::<Result<Vec<_>, _>>()?;
