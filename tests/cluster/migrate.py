@@ -44,7 +44,7 @@ def main():
             share(running)
             told = everything(running.imap, checkpoints)
         store = ["--store", database.database(), "--single-database"]
-        there(outcome, source, store, dice)
+        there(outcome, source, store, database, options.messages)
         with server.Highwater(users=0, data=node[0], store=store) as one:
             with server.Highwater(users=0, data=node[1], store=store) as two:
                 outcome.equal(everything(one.imap, checkpoints), told, "a node tells each client the same")
@@ -55,6 +55,8 @@ def main():
         with server.Highwater(users=0, data=back) as running:
             outcome.equal(everything(running.imap, checkpoints), told, "a server on that directory tells each the same")
         changed_since(outcome, source, node[2], store)
+        mistaken(outcome, source, scratch.path)
+        lost(outcome, source, database)
         damaged(outcome, source, database)
     finally:
         database.remove()
@@ -143,19 +145,29 @@ def migrate(outcome, words, what):
     outcome.check(done.returncode == 0, f"{what}: {done.stdout.strip()}", done.stderr)
 
 
-def there(outcome, source, store, dice):
-    """Into the database; killed three times on the way."""
+def there(outcome, source, store, database, messages):
+    """Into the database; killed with the first message, when a whole account has come, and in the midst of the next."""
     words = ["--from", str(source), *place("--to", store)]
-    killed = 0
-    for _ in range(3):
+    name = store[1].rsplit("/", 1)[1]
+    for moment in ("(SELECT count(*) FROM highwater.body) > 0", "(SELECT count(*) FROM highwater.account) > 0",
+                   f"(SELECT count(*) FROM highwater.body) > {messages * 5 // 4}"):
         process = subprocess.Popen([str(server.binary()), "migrate", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        time.sleep(0.15 + dice.random() * 0.5)
-        killed += process.poll() is None
+        while process.poll() is None and not is_so(database, moment, name):
+            time.sleep(0.005)
         process.kill()
         process.wait()
-    outcome.note(f"killed on its way {killed} times of 3")
+        early = is_so(database, f"(SELECT count(*) FROM highwater.account) < {len(USERS)}", name)
+        outcome.check(process.returncode == -9 and early, "killed on its way", moment)
     migrate(outcome, words, "into the database")
     migrate(outcome, words, "once more, and nothing is left to do")
+
+
+def is_so(database, condition, name):
+    """Whether the condition holds in the database; not as long as its tables are not there."""
+    try:
+        return database.sql(f"SELECT {condition}", name) == "t"
+    except postgres.PostgresError:
+        return False
 
 
 def refused(outcome, source, store, word, what):
@@ -180,6 +192,34 @@ def changed_since(outcome, source, data, store):
     outcome.check("no account `zoe`" in done.stderr, "an account that is not there is named", done.stderr)
 
 
+def mistaken(outcome, source, scratch):
+    """What is no place for mail is refused, and nothing is made there."""
+    done = run("--from", str(source), "--to", "postgress://me:secret@h/db")
+    named = "postgress://h/db" in done.stderr and "secret" not in done.stderr
+    outcome.check(done.returncode == 3 and named and not Path("postgress:").exists(), "a scheme that is not known is refused", done.stderr)
+    empty = scratch / "empty"
+    empty.mkdir()
+    done = run("--from", str(empty), "--to", str(scratch / "none"))
+    nothing = not any(empty.iterdir()) and not (scratch / "none").exists()
+    outcome.check(done.returncode == 2 and "no mail" in done.stderr and nothing, "a directory without mail is left alone", done.stderr)
+    (scratch / "same").symlink_to(source)
+    done = run("--from", str(source), "--to", str(scratch / "same"))
+    outcome.check(done.returncode == 2 and "same place" in done.stderr, "a place under another name is the same", done.stderr)
+
+
+def lost(outcome, source, database):
+    """Octets that are gone from the target are missed by whoever migrates again."""
+    store = ["--store", database.database(), "--single-database"]
+    words = ["--from", str(source), *place("--to", store)]
+    migrate(outcome, words, "into another database")
+    name = store[1].rsplit("/", 1)[1]
+    database.sql("DELETE FROM highwater.blob WHERE id = (SELECT min(id) FROM highwater.blob)", name)
+    done = run(*words)
+    named = "the target, body" in done.stderr and "of mailbox `" in done.stderr and "`user" in done.stderr
+    outcome.check(done.returncode == 1 and named, "a message that is gone from the target is named", done.stderr)
+    outcome.note(done.stderr.strip())
+
+
 def damaged(outcome, source, database):
     """A message whose octets are damaged is named, and its account does not come."""
     segments = [path for path in source.rglob("*") if path.is_file() and path.suffix not in (".db", ".pem")
@@ -190,7 +230,7 @@ def damaged(outcome, source, database):
     file.write_bytes(octets)
     store = ["--store", database.database(), "--single-database"]
     done = run("--from", str(source), *place("--to", store))
-    named = "message" in done.stderr and "`user" in done.stderr
+    named = "the source, body" in done.stderr and "of mailbox `" in done.stderr and "`user" in done.stderr
     outcome.check(done.returncode == 1 and named, "a damaged message is named", done.stderr)
     outcome.note(done.stderr.strip())
 

@@ -26,6 +26,11 @@ impl Location {
         is_url.then_some(self.0.as_str())
     }
 
+    /// Whether it is the URL of nothing that mail can be kept in: taken for a directory, it would be made.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.url().is_none() && self.0.contains("://")
+    }
+
     /// Whether it is a database.
     pub(crate) fn is_database(&self) -> bool {
         self.url().is_some()
@@ -42,6 +47,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.url() {
             Some(url) => f.write_str(&shown(url)),
+            None if self.is_foreign() => f.write_str(&shown(&self.0)),
             None => f.write_str(&self.0),
         }
     }
@@ -127,6 +133,14 @@ impl fmt::Display for Place {
 /// The file that marks the directory of a node: it names the database.
 const MARK: &str = "node";
 
+/// The database of mail in a directory.
+const EMBEDDED: &str = "highwater.db";
+
+/// Whether mail is kept in this directory.
+pub(crate) fn holds_mail(directory: &Path) -> bool {
+    directory.join(EMBEDDED).exists()
+}
+
 /// The database of the node whose directory this is, as [`Location`] shows it.
 pub(crate) fn mark(directory: &Path) -> Option<String> {
     let text = std::fs::read_to_string(directory.join(MARK)).ok()?;
@@ -174,6 +188,7 @@ mod tests {
             ("postgres://u:sec?ret@one/mail", "postgres://…"),
             ("postgres://u:s@ec#ret@one/mail", "postgres://…"),
             ("postgres://one/mail?user=u&password=sec@ret", "postgres://…"),
+            ("postgress://u:secret@one/mail", "postgress://one/mail"),
             ("./mail@home", "./mail@home"),
         ] {
             let location = Location::from(url);

@@ -9,8 +9,11 @@
 //! - An account is seen in the target only once all of it is there: its row is written last.
 //! - A mailbox is whole once its log stands where the source's stands. What a migration that ended early left of others
 //!   is dropped and copied anew; bodies that came are found again by their number, length and checksum.
-//! - No reference to a body is ever missing; after an early end in the middle of a very large mailbox some may be counted
-//!   twice, and such a body's space is not given back when its message goes.
+//! - Before anything comes, the target takes note of the account numbers: nobody gets one of an account that is half there.
+//! - What is said to be there has been read there: every mailbox is compared, and the octets of its messages with their
+//!   checksum, whether this migration brought them or an earlier one [H8].
+//! - No reference to a body is ever missing; some may be counted twice, after an early end in the middle of a very large
+//!   mailbox, or before the source changed. Such a body's space is not given back when its message goes.
 
 mod bodies;
 mod check;
@@ -72,10 +75,8 @@ pub enum MigrateError {
     SharedTaken,
     /// An account came whole, and something was changed since, there or in the source.
     Changed {
-        /// Whose.
-        account: String,
-        /// The log.
-        log: LogId,
+        /// The mailbox, or the names, and whose.
+        whose: String,
     },
     /// The target has another message under this number.
     BodyTaken(u64),
@@ -83,10 +84,8 @@ pub enum MigrateError {
     Doubtful(LogId),
     /// What came is not what is in the source.
     Differs {
-        /// Whose.
-        account: String,
-        /// The log.
-        log: LogId,
+        /// The mailbox, or the names, and whose.
+        whose: String,
         /// What differs.
         what: &'static str,
     },
@@ -121,11 +120,10 @@ impl fmt::Display for MigrateError {
                 "the target has groups, sharing or shared mailboxes of its own: choose an empty target, or bring \
                  accounts one by one with --account, which leaves those behind",
             ),
-            Self::Changed { account, log } => write!(
+            Self::Changed { whose } => write!(
                 f,
-                "account `{account}` was brought before and has changed since (log {}): nothing of it is written over. To \
-                 bring it anew, delete it in the target first",
-                log.number
+                "{whose}: the account was brought before and has changed since, here or there; nothing of it is written \
+                 over. To bring it anew, delete it in the target first"
             ),
             Self::BodyTaken(id) => write!(
                 f,
@@ -138,11 +136,10 @@ impl fmt::Display for MigrateError {
                  node on the source and select it once",
                 log.number, log.account.0
             ),
-            Self::Differs { account, log, what } => write!(
+            Self::Differs { whose, what } => write!(
                 f,
-                "account `{account}`, log {}: {what} in the target differs from the source: is something else writing to \
-                 one of them? stop it and migrate again",
-                log.number
+                "{whose}: {what} in the target differs from the source: is something else writing to one of them? stop it \
+                 and migrate again"
             ),
             Self::Engine { side, what, error } => write!(f, "{side}, {what}: {error}"),
         }
@@ -152,8 +149,25 @@ impl fmt::Display for MigrateError {
 impl std::error::Error for MigrateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Engine { error, .. } => Some(error),
+            // What is shown has the error itself in it.
+            Self::Engine { error, .. } => error.source(),
             _ => None,
+        }
+    }
+}
+
+/// An account, and a mailbox of it or else what it has beside them.
+#[derive(Clone, Copy)]
+struct Whose<'a> {
+    account: &'a str,
+    mailbox: Option<&'a str>,
+}
+
+impl fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mailbox {
+            Some(mailbox) => write!(f, "mailbox `{mailbox}` of `{}`", self.account),
+            None => write!(f, "the mailbox names and rights of `{}`", self.account),
         }
     }
 }
@@ -211,13 +225,15 @@ pub fn migrate(
     if let Some(name) = only.iter().find(|name| !rows.iter().any(|(other, _)| other == *name)) {
         return Err(MigrateError::NoAccount(name.clone()));
     }
-    let taken = from.engine.next_account().in_source(|| "a number for an account".into())?;
+    let what = || "a number for an account".to_owned();
+    let taken = Some(from.engine.next_account().in_source(what)?);
+    to.engine.commit(&Commit { taken, now, ..Commit::default() }).in_target(what)?;
     if only.is_empty() {
         migration.shared()?;
     }
     for (name, row) in rows {
         if only.is_empty() || only.contains(&name) {
-            migration.account(&name, row, taken)?;
+            migration.account(&name, row)?;
         }
     }
     Ok(migration.moved)
@@ -242,12 +258,7 @@ impl Migration<'_> {
     }
 
     /// One account: its mailboxes, then its names, then the row that makes it one.
-    fn account(
-        &mut self,
-        name: &str,
-        row: AccountRow,
-        taken: AccountId,
-    ) -> Result<(), MigrateError> {
+    fn account(&mut self, name: &str, row: AccountRow) -> Result<(), MigrateError> {
         let what = || format!("account `{name}`");
         let there = self.to.engine.account(name).in_target(what)?;
         self.is_there = there.is_some();
@@ -266,28 +277,37 @@ impl Migration<'_> {
             return Ok(());
         }
         let accounts = vec![(name.to_owned(), Some(row))];
-        let commit = Commit { accounts, taken: Some(taken), now: self.now, ..Commit::default() };
+        let commit = Commit { accounts, now: self.now, ..Commit::default() };
         self.to.engine.commit(&commit).in_target(what)
     }
 
     /// The account's logs and what it has stored; its own log last, so that what is there of that says that all is.
     fn logs(&mut self, name: &str, account: AccountId) -> Result<(), MigrateError> {
-        let what = || format!("the mailbox names of `{name}`");
+        let whose = Whose { account: name, mailbox: None };
+        let what = || whose.to_string();
         let open = OpenAccount::load(self.from.engine, account).in_source(what)?;
         let Some(open) = open else { return Ok(()) };
-        for (_, entry) in open.published.state().mailboxes() {
+        for (mailbox, entry) in open.published.state().mailboxes() {
             if let Some(id) = entry.id {
-                self.mailbox(name, id)?;
+                self.mailbox(Whose { account: name, mailbox: Some(mailbox) }, id)?;
             }
         }
-        let usage = self.from.engine.usage(account).in_source(what)?;
+        // An earlier migration may have brought all but the account's row, and the source may have changed since.
+        let here = self.from.engine.usage(account).in_source(what)?;
+        let there = self.to.engine.usage(account).in_target(what)?;
         let change = UsageChange {
-            octets: i64::try_from(usage.octets).unwrap_or(i64::MAX),
-            messages: i64::try_from(usage.messages).unwrap_or(i64::MAX),
+            octets: difference(here.octets, there.octets),
+            messages: difference(here.messages, there.messages),
         };
         let last = Commit { usage: vec![(account, change)], ..Commit::default() };
-        self.log(name, LogId::from(account), last).map(drop)
+        self.log(whose, LogId::from(account), last)?;
+        self.check_account(whose, account)
     }
+}
+
+fn difference(here: u64, there: u64) -> i64 {
+    let magnitude = i64::try_from(here.abs_diff(there)).unwrap_or(i64::MAX);
+    if here < there { -magnitude } else { magnitude }
 }
 
 /// Whether a log of the target that stands there has all that the source's has: what completes it is written last.

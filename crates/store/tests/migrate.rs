@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, Waker};
 use store::embedded::Embedded;
-use store::engine::{AccountId, BodyStore, Engine};
+use store::engine::{AccountId, BodyId, BodyStore, Engine};
 use store::memory::{Fate, Fault, Memory, MemoryBodies};
 use store::migrate::{MigrateError, Moved, Side, migrate};
 use store::segments::{Limits, Segments};
@@ -224,6 +224,63 @@ fn what_cannot_be_brought_is_said() {
 
     let missing = MemoryBodies::new();
     let error = why(bring(side(&*house.engine, &missing), side(&engine, &bodies), &[]));
-    assert!(error.starts_with("the source, message ") && error.contains("`ann`"), "{error}");
+    assert!(error.starts_with("the source, body ") && error.contains("of mailbox `"), "{error}");
+    assert!(error.contains("of `ann`"), "{error}");
     assert!(engine.account("ann").unwrap().is_none(), "an account that is not whole is not seen");
+}
+
+#[test]
+fn what_is_gone_from_the_target_is_found_by_whoever_migrates_again() {
+    // H8
+    let house = source();
+    let from = side(&*house.engine, &*house.bodies);
+    let (engine, bodies) = (Memory::new(), MemoryBodies::new());
+    bring(from, side(&engine, &bodies), &[]).unwrap();
+    let gone = bodies.crash(|| Fate::Kept);
+    let row = engine.bodies(&[BodyId(1)]).unwrap().remove(0);
+    gone.reclaim(&[row.body]).unwrap();
+    let error = bring(from, side(&engine, &gone), &[]).unwrap_err().to_string();
+    assert!(error.starts_with("the target, body 1 of mailbox `"), "{error}");
+    assert!(error.contains("of `ann`") && error.contains("is not there"), "{error}");
+}
+
+#[test]
+fn nobody_gets_a_number_of_an_account_that_is_half_there() {
+    let house = source();
+    let from = side(&*house.engine, &*house.bodies);
+    let other = House::new(Memory::new(), MemoryBodies::new(), Options::default());
+    let to = side(&*other.engine, &*other.bodies);
+    let mut renew = |_| {};
+    let mut tell = |_: &str, moved: &Moved| {
+        if moved.octets > 0 {
+            other.engine.fail_next_commit(Fault::Full);
+        }
+    };
+    migrate(from, to, &[], 1_700_000_001, &mut tell, &mut renew).unwrap_err();
+    assert!(other.engine.account("ann").unwrap().is_none(), "it ended before ann was whole");
+    assert!(other.account("zoe").id() > AccountId(3));
+    assert_eq!(bring(from, to, &[]).unwrap().accounts, 2);
+}
+
+#[test]
+fn what_an_account_has_stored_counts_once_though_the_source_changed_on_the_way() {
+    let house = source();
+    let from = side(&*house.engine, &*house.bodies);
+    let (engine, bodies) = (Memory::new(), MemoryBodies::new());
+    // All of ann's logs come; the row that would make her an account does not.
+    let mut tell = |_: &str, moved: &Moved| {
+        if moved.mailboxes == 2 {
+            engine.fail_next_commit(Fault::Broken);
+        }
+    };
+    let to = side(&engine, &bodies);
+    migrate(from, to, &["ann".into()], 1_700_000_001, &mut tell, &mut |_| {}).unwrap_err();
+    let (engine, bodies) = (engine.crash(|| Fate::Kept), bodies.crash(|| Fate::Kept));
+    assert!(engine.usage(AccountId(1)).unwrap().messages > 0);
+    assert!(engine.account("ann").unwrap().is_none());
+    let ann = house.run(house.store.account(AccountId(1))).unwrap();
+    house.append(&house.mailbox(&ann, "INBOX"), 2);
+    house.create(&ann, "New");
+    bring(from, side(&engine, &bodies), &["ann"]).unwrap();
+    assert_eq!(engine.usage(AccountId(1)).unwrap(), house.engine.usage(AccountId(1)).unwrap());
 }

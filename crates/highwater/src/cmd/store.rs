@@ -113,6 +113,7 @@ impl StoreArgs {
             None => config.location.clone(),
         };
         let named = self.store.clone().or(elsewhere).unwrap_or_else(|| Location::from(DATA));
+        known(&named)?;
         if named.is_database() {
             let is_named = self.data.is_some() || config.data.is_some();
             let node = self.data.clone().or_else(|| config.data.clone());
@@ -131,6 +132,16 @@ impl StoreArgs {
             _ => Ok(Place::Directory(PathBuf::from(named.to_string()))),
         }
     }
+}
+
+/// Refuses a URL of something else before a directory is made for it; says nothing of the password in it.
+pub(super) fn known(location: &Location) -> Result<(), Failure> {
+    if !location.is_foreign() {
+        return Ok(());
+    }
+    Err(wrong(&format!(
+        "mail cannot be kept in {location}: name a directory, or postgres://USER@HOST/DATABASE"
+    )))
 }
 
 fn wrong(why: &str) -> Failure {
@@ -232,6 +243,8 @@ mod tests {
         assert_eq!(place(Some(url), Some("d"), None), "postgres://h/m in d");
         assert_eq!(place(Some(url), None, None), "postgres://h/m in ./highwater-data");
         assert!(place(Some("s"), Some("d"), None).starts_with("2: "));
+        let foreign = place(Some("mysql://u:secret@h/m"), None, None);
+        assert!(foreign.starts_with("3: mail cannot be kept in mysql://h/m: name"), "{foreign}");
         assert!(place(None, None, Some("")).starts_with("3: HIGHWATER_STORE"));
     }
 

@@ -25,7 +25,7 @@ use store_postgres::{Bodies, Postgres};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::{Database, MARK, Place, mark};
+use super::{Database, MARK, Place, holds_mail, mark};
 
 /// What is called after each batch.
 pub(crate) type OnBatch = Arc<dyn Fn(BatchReport) + Send + Sync>;
@@ -40,8 +40,6 @@ const BETWEEN: Duration = Duration::from_secs(60 * 60);
 /// How often a node asks what others have written to what its clients wait for, and whether the database is there: an
 /// idle client is to hear of a change within a second, the answer's own time included.
 const FOLLOW: Duration = Duration::from_millis(800);
-/// The database of mail in a directory.
-const EMBEDDED: &str = "highwater.db";
 
 /// What a store is opened for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -336,7 +334,7 @@ impl Database {
 /// Takes the directory of a node that serves, and marks it.
 fn lock(database: &Database) -> Result<Directory, OpenError> {
     let lock = Directory::lock(&database.node)?;
-    if database.node.join(EMBEDDED).exists() {
+    if holds_mail(&database.node) {
         return Err(OpenError::HoldsMail(database.node.clone()));
     }
     let mark = database.node.join(MARK);

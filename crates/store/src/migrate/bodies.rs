@@ -1,6 +1,6 @@
 //! The bodies of one mailbox: each is copied once, whichever mailbox has it first.
 
-use super::{At as _, MigrateError, Migration};
+use super::{At as _, MigrateError, Migration, Side, Whose};
 use crate::engine::{BodyId, BodyRef, BodyRow, Commit, EngineError};
 use crate::tree::Tree;
 use std::collections::BTreeMap;
@@ -17,53 +17,47 @@ pub(super) type References = Vec<(BodyId, i32)>;
 
 impl Migration<'_> {
     /// Brings those of these messages' bodies that are not there; answers what the mailbox refers to.
-    pub(super) fn bodies(&mut self, name: &str, tree: &Tree) -> Result<References, MigrateError> {
-        let mut counts: BTreeMap<BodyId, i32> = BTreeMap::new();
-        for (_, message) in tree.iter() {
-            *counts.entry(message.body).or_default() += 1;
-        }
-        let references: References = counts.into_iter().collect();
+    pub(super) fn bodies(
+        &mut self,
+        whose: Whose<'_>,
+        tree: &Tree,
+    ) -> Result<References, MigrateError> {
+        let references = referred(tree);
         let (mut copied, mut octets) = (Vec::new(), 0);
         for some in references.chunks(ASKED) {
             let ids: Vec<BodyId> = some.iter().map(|(id, _)| *id).collect();
-            let what = || format!("messages of `{name}`");
+            let what = || whose.to_string();
             for row in self.from.engine.bodies(&ids).in_source(what)? {
-                if self.is_there(name, &row)? {
+                if self.is_there(whose, &row)? {
                     continue;
                 }
                 octets += row.body.len;
-                copied.push(self.copy(name, row)?);
+                copied.push(self.copy(whose, row)?);
                 if octets >= SYNC_OCTETS || copied.len() >= ASKED {
-                    self.keep(name, std::mem::take(&mut copied), std::mem::take(&mut octets))?;
+                    self.keep(whose, std::mem::take(&mut copied), std::mem::take(&mut octets))?;
                 }
             }
         }
-        self.keep(name, copied, octets)?;
+        self.keep(whose, copied, octets)?;
         Ok(references)
     }
 
     /// Whether the target has this very body.
-    fn is_there(&self, name: &str, row: &BodyRow) -> Result<bool, MigrateError> {
-        let what = || format!("message {} of `{name}`", row.id.0);
+    fn is_there(&self, whose: Whose<'_>, row: &BodyRow) -> Result<bool, MigrateError> {
+        let what = || format!("body {} of {whose}", row.id.0);
         match self.to.engine.bodies(&[row.id]) {
-            Ok(found) => {
-                let same = |there: &BodyRow| {
-                    (there.body.len, there.body.crc, &there.meta)
-                        == (row.body.len, row.body.crc, &row.meta)
-                };
-                match found.first() {
-                    Some(there) if same(there) => Ok(true),
-                    _ => Err(MigrateError::BodyTaken(row.id.0)),
-                }
-            }
+            Ok(found) => match found.first() {
+                Some(there) if is_same(there, row) => Ok(true),
+                _ => Err(MigrateError::BodyTaken(row.id.0)),
+            },
             Err(EngineError::Damaged(_)) => Ok(false),
             Err(error) => Err(error).in_target(what),
         }
     }
 
     /// Copies the octets, and finds out whether they are what was once stored [H8].
-    fn copy(&self, name: &str, row: BodyRow) -> Result<BodyRow, MigrateError> {
-        let what = || format!("message {} of `{name}`", row.id.0);
+    fn copy(&self, whose: Whose<'_>, row: BodyRow) -> Result<BodyRow, MigrateError> {
+        let what = || format!("body {} of {whose}", row.id.0);
         let mut writer = self.to.bodies.writer().in_target(what)?;
         let mut piece = Vec::new();
         let mut at = 0;
@@ -84,17 +78,70 @@ impl Migration<'_> {
         Ok(BodyRow { body, ..row })
     }
 
+    /// Reads all that these messages have in the target: it is what the source has, and its octets are there [H8].
+    pub(super) fn check_bodies(&self, whose: Whose<'_>, tree: &Tree) -> Result<(), MigrateError> {
+        for some in referred(tree).chunks(ASKED) {
+            let ids: Vec<BodyId> = some.iter().map(|(id, _)| *id).collect();
+            let here = self.from.engine.bodies(&ids).in_source(|| whose.to_string())?;
+            let there = self.to.engine.bodies(&ids).in_target(|| whose.to_string())?;
+            for (here, there) in here.iter().zip(&there) {
+                if !is_same(there, here) {
+                    let what = "what is kept of a message";
+                    return Err(MigrateError::Differs { whose: whose.to_string(), what });
+                }
+                let what = || format!("body {} of {whose}", here.id.0);
+                read(self.to, &there.body).in_target(what)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes copied bodies durable, then their rows. What refers to them comes later.
-    fn keep(&mut self, name: &str, bodies: Vec<BodyRow>, octets: u64) -> Result<(), MigrateError> {
+    fn keep(
+        &mut self,
+        whose: Whose<'_>,
+        bodies: Vec<BodyRow>,
+        octets: u64,
+    ) -> Result<(), MigrateError> {
         if bodies.is_empty() {
             return Ok(());
         }
-        let what = || format!("messages of `{name}`");
+        let what = || whose.to_string();
         self.to.bodies.sync().in_target(what)?;
         let commit = Commit { bodies, now: self.now, ..Commit::default() };
         self.to.engine.commit(&commit).in_target(what)?;
         self.moved.octets += octets;
-        (self.tell)(name, &self.moved);
+        (self.tell)(whose.account, &self.moved);
         Ok(())
     }
+}
+
+/// The bodies of these messages, in the order of their numbers.
+fn referred(tree: &Tree) -> References {
+    let mut counts: BTreeMap<BodyId, i32> = BTreeMap::new();
+    for (_, message) in tree.iter() {
+        *counts.entry(message.body).or_default() += 1;
+    }
+    counts.into_iter().collect()
+}
+
+/// Whether two places have the same body, wherever each keeps it.
+fn is_same(one: &BodyRow, other: &BodyRow) -> bool {
+    (one.body.len, one.body.crc, &one.meta) == (other.body.len, other.body.crc, &other.meta)
+}
+
+/// Reads a body to its end, piece by piece, and tests its checksum.
+fn read(side: Side<'_>, body: &BodyRef) -> Result<(), EngineError> {
+    let (mut at, mut sum, mut piece) = (0, crc32fast::Hasher::new(), Vec::new());
+    while at < body.len {
+        let end = body.len.min(at + PIECE);
+        piece.clear();
+        side.bodies.read(body, at..end, &mut piece)?;
+        sum.update(&piece);
+        at = end;
+    }
+    if sum.finalize() == body.crc {
+        return Ok(());
+    }
+    Err(EngineError::Damaged("its octets are not what was stored".into()))
 }

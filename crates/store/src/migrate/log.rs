@@ -3,7 +3,7 @@
 //! History that is older than the pages has no delta any more; it comes with empty ones, which the fold removes.
 
 use super::bodies::References;
-use super::{At as _, MigrateError, Migration, is_whole};
+use super::{At as _, MigrateError, Migration, Whose, is_whole};
 use crate::engine::{
     Append, Commit, Engine, EngineError, Fold, LogHead, LogId, MailboxId, Numbered,
 };
@@ -17,9 +17,9 @@ const COMMIT_REFERENCES: usize = 20_000;
 
 impl Migration<'_> {
     /// A mailbox with the bodies of its messages.
-    pub(super) fn mailbox(&mut self, name: &str, id: MailboxId) -> Result<(), MigrateError> {
+    pub(super) fn mailbox(&mut self, whose: Whose<'_>, id: MailboxId) -> Result<(), MigrateError> {
         let log = LogId::from(id);
-        let what = || format!("mailbox {} of `{name}`", id.number);
+        let what = || whose.to_string();
         let head = self.from.engine.head(log).in_source(what)?.unwrap_or_default();
         if head.doubtful {
             (self.renew)(id);
@@ -31,17 +31,17 @@ impl Migration<'_> {
         let head = self.from.engine.head(log).in_source(what)?.unwrap_or_default();
         if !is_whole(head, there) {
             if self.is_there {
-                return Err(MigrateError::Changed { account: name.into(), log });
+                return Err(MigrateError::Changed { whose: whose.to_string() });
             }
-            let references = self.bodies(name, state.tree())?;
+            let references = self.bodies(whose, state.tree())?;
             let mut last = Commit::default();
             self.refer(references, &mut last).in_target(what)?;
-            self.log(name, log, last)?;
+            self.log(whose, log, last)?;
         }
-        self.check_mailbox(name, id, &state)?;
+        self.check_mailbox(whose, id, &state)?;
         self.moved.mailboxes += 1;
         self.moved.messages += u64::from(state.exists());
-        (self.tell)(name, &self.moved);
+        (self.tell)(whose.account, &self.moved);
         Ok(())
     }
 
@@ -58,8 +58,13 @@ impl Migration<'_> {
     }
 
     /// Copies the log, unless it is whole there; `last` rides with the commit that makes it so.
-    pub(super) fn log(&mut self, name: &str, log: LogId, last: Commit) -> Result<(), MigrateError> {
-        let what = || format!("log {} of `{name}`", log.number);
+    pub(super) fn log(
+        &mut self,
+        whose: Whose<'_>,
+        log: LogId,
+        last: Commit,
+    ) -> Result<(), MigrateError> {
+        let what = || whose.to_string();
         let (mut pages, mut deltas) = (Numbered::new(), Numbered::new());
         let head = self.from.engine.load(log, &mut keep(&mut pages), &mut keep(&mut deltas));
         let Some(head) = head.in_source(what)? else { return Ok(()) };
@@ -71,7 +76,7 @@ impl Migration<'_> {
             return Ok(());
         }
         if self.is_there {
-            return Err(MigrateError::Changed { account: name.into(), log });
+            return Err(MigrateError::Changed { whose: whose.to_string() });
         }
         if there.is_some() {
             let commit = Commit { dropped: vec![log], now: self.now, ..Commit::default() };
