@@ -62,8 +62,8 @@ fn made(criterion: &mut Criterion) {
         bencher.iter(|| counted(|| Structure::from_bytes(black_box(&stored))));
     });
     group.bench_function("searchable text", |bencher| {
-        assert!(searchable_text(&message).contains("the plan is attached"));
-        bencher.iter(|| counted(|| searchable_text(black_box(&message))));
+        assert!(searchable_text(&message, true).contains("the plan is attached"));
+        bencher.iter(|| counted(|| searchable_text(black_box(&message), true)));
     });
 }
 
@@ -79,12 +79,16 @@ fn real(criterion: &mut Criterion) {
             structure.header().start == 0 && structure.envelope().starts_with(b"(")
         };
         assert!(messages.iter().all(whole), "every one has an envelope");
-        bencher.iter(|| counted(|| messages.iter().map(|m| analyse(m).as_bytes().len()).sum::<usize>()));
+        bencher.iter(|| {
+            counted(|| messages.iter().map(|m| analyse(m).as_bytes().len()).sum::<usize>())
+        });
     });
     group.bench_function(BenchmarkId::new("searchable text", REAL), |bencher| {
-        let without = messages.iter().filter(|message| searchable_text(message).is_empty());
+        let without = messages.iter().filter(|message| searchable_text(message, true).is_empty());
         assert_eq!(without.count(), 0, "every one has a subject or a text");
-        bencher.iter(|| counted(|| messages.iter().map(|m| searchable_text(m).len()).sum::<usize>()));
+        bencher.iter(|| {
+            counted(|| messages.iter().map(|m| searchable_text(m, true).len()).sum::<usize>())
+        });
     });
 }
 
@@ -93,7 +97,8 @@ fn corpus() -> Option<Vec<Vec<u8>>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let program = "from kit import corpus\ncorpus.load()\nprint(corpus.folder())";
     let mut python = Command::new("python3");
-    let said = python.args(["-B", "-c", program]).env("PYTHONPATH", root.join("tests")).output().ok()?;
+    let said =
+        python.args(["-B", "-c", program]).env("PYTHONPATH", root.join("tests")).output().ok()?;
     let folder = PathBuf::from(String::from_utf8(said.stdout).ok()?.trim());
     let files = std::fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path());
     let mails = files.filter(|path| path.extension().is_some_and(|ending| ending == "eml"));

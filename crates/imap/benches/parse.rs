@@ -99,7 +99,9 @@ fn frame_append(framer: &mut Framer, octets: &[u8]) -> usize {
 }
 
 fn append(criterion: &mut Criterion) {
-    let head = format!("a6 APPEND \"Jobs/Mail in\" (\\Seen $Work) \"17-Jul-2026 02:44:25 -0700\" {{{MESSAGE}+}}\r\n");
+    let head = format!(
+        "a6 APPEND \"Jobs/Mail in\" (\\Seen $Work) \"17-Jul-2026 02:44:25 -0700\" {{{MESSAGE}+}}\r\n"
+    );
     let octets = [head.as_bytes(), &[b'x'; MESSAGE], b"\r\n"].concat();
     let mut framer = Framer::new(Limits::default());
     criterion.bench_function("parse/APPEND of 4 KiB", |bencher| {
@@ -117,7 +119,8 @@ fn sets(criterion: &mut Criterion) {
     let (left, right) = (every(10), every(7));
     let command = format!("a7 UID FETCH {left} (FLAGS)\r\n");
     let mut framer = Framer::new(Limits::default());
-    let Command { body: CommandBody::Fetch(fetch), .. } = frame_and_parse(&mut framer, command.as_bytes())
+    let Command { body: CommandBody::Fetch(fetch), .. } =
+        frame_and_parse(&mut framer, command.as_bytes())
     else {
         panic!("{command}");
     };
@@ -137,5 +140,7 @@ fn sets(criterion: &mut Criterion) {
     bench("intersection", common, &mut || black_box(&left).intersection(&right).len());
     bench("difference", numbers - common, &mut || black_box(&left).difference(&right).len());
     bench("union", 2 * numbers - common, &mut || black_box(&left).union(&right).len());
-    bench("write", left.to_string().len() as u64, &mut || black_box(&left).to_string().len() as u64);
+    bench("write", left.to_string().len() as u64, &mut || {
+        black_box(&left).to_string().len() as u64
+    });
 }

@@ -16,12 +16,18 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 #[path = "speaker/speak.rs"]
 mod speaker;
 
-use speaker::{Speaker, counted};
+use speaker::Speaker;
 
 /// Messages in the mailbox.
 const MESSAGES: u32 = 10_000;
 /// Of so many messages one has a word in its subject and another in its text.
 const RARE: u32 = 100;
+
+/// What `bench/instructions` counts: this function and all that it calls.
+#[inline(never)]
+fn counted<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -36,7 +42,8 @@ fn main() {
 
 /// Texts as people write them, plain and in HTML.
 fn message(number: u32) -> String {
-    let (subject, word) = if number % RARE == 0 { ("harbour", "lantern") } else { ("tide", "gravel") };
+    let (subject, word) =
+        if number % RARE == 0 { ("harbour", "lantern") } else { ("tide", "gravel") };
     let text = format!("number {number} and the {word}, as we said\r\n").repeat(5);
     format!(
         "From: Ann Example <ann{}@example.org>\r\nTo: Bob <bob@example.org>, team@example.org\r\nSubject: Re: {subject} {number}\r\n\
@@ -52,7 +59,8 @@ fn fill(speaker: &mut Speaker) {
     for batch in 0..MESSAGES / 500 {
         let numbers = batch * 500..(batch + 1) * 500;
         let command = numbers.fold("a APPEND INBOX".to_owned(), |mut command, number| {
-            let (text, flags) = (message(number), if number % 2 == 0 { "(\\Seen)" } else { "($Work)" });
+            let (text, flags) =
+                (message(number), if number % 2 == 0 { "(\\Seen)" } else { "($Work)" });
             write!(command, " {flags} {{{}+}}\r\n{text}", text.len()).unwrap();
             command
         });
@@ -108,7 +116,9 @@ fn search(criterion: &mut Criterion, speaker: &mut Speaker) {
 
 fn store(criterion: &mut Criterion, speaker: &mut Speaker) {
     let mut group = criterion.benchmark_group("store");
-    for (name, set, count) in [("conditional, one message", "7", 1), ("all messages", "1:*", MESSAGES)] {
+    for (name, set, count) in
+        [("conditional, one message", "7", 1), ("all messages", "1:*", MESSAGES)]
+    {
         group.bench_function(BenchmarkId::new(name, count), |bencher| {
             let command = |sign| {
                 format!("a UID STORE {set} (UNCHANGEDSINCE 9223372036854775807) {sign}FLAGS.SILENT (\\Flagged)\r\n")

@@ -53,7 +53,11 @@ fn main() {
 
 /// `10000` as it is read by people.
 fn shown(size: u32) -> String {
-    if size < 1000 { size.to_string() } else { format!("{},{:03}", shown(size / 1000), size % 1000) }
+    if size < 1000 {
+        size.to_string()
+    } else {
+        format!("{},{:03}", shown(size / 1000), size % 1000)
+    }
 }
 
 /// A mailbox in a store of its own.
@@ -127,7 +131,12 @@ impl Place {
     }
 
     /// A batch of changes, each of one message that was not changed since.
-    fn conditional(&self, uids: &UidSet, flag: impl Fn(u32) -> Flag, action: StoreAction) -> Vec<Change> {
+    fn conditional(
+        &self,
+        uids: &UidSet,
+        flag: impl Fn(u32) -> Flag,
+        action: StoreAction,
+    ) -> Vec<Change> {
         let since = ModSeqOrZero::from(self.inbox.state().highest_mod_seq());
         let change = |uid| Change::StoreFlags {
             mailbox: self.inbox.id(),

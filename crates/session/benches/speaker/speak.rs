@@ -6,12 +6,6 @@ mod runner;
 use runner::here::Server;
 use session::Session;
 
-/// What `bench/instructions` counts: this function and all that it calls.
-#[inline(never)]
-pub(crate) fn counted<T>(work: impl FnOnce() -> T) -> T {
-    work()
-}
-
 /// A session and what it answered last.
 pub(crate) struct Speaker {
     server: Server,
