@@ -43,7 +43,7 @@ fn main() {
 /// Texts as people write them, plain and in HTML.
 fn message(number: u32) -> String {
     let (subject, word) =
-        if number % RARE == 0 { ("harbour", "lantern") } else { ("tide", "gravel") };
+        if number.is_multiple_of(RARE) { ("harbour", "lantern") } else { ("tide", "gravel") };
     let text = format!("number {number} and the {word}, as we said\r\n").repeat(5);
     format!(
         "From: Ann Example <ann{}@example.org>\r\nTo: Bob <bob@example.org>, team@example.org\r\nSubject: Re: {subject} {number}\r\n\
@@ -60,7 +60,7 @@ fn fill(speaker: &mut Speaker) {
         let numbers = batch * 500..(batch + 1) * 500;
         let command = numbers.fold("a APPEND INBOX".to_owned(), |mut command, number| {
             let (text, flags) =
-                (message(number), if number % 2 == 0 { "(\\Seen)" } else { "($Work)" });
+                (message(number), if number.is_multiple_of(2) { "(\\Seen)" } else { "($Work)" });
             write!(command, " {flags} {{{}+}}\r\n{text}", text.len()).unwrap();
             command
         });
