@@ -163,7 +163,7 @@ fn apply(criterion: &mut Criterion, place: &LazyCell<Place, impl FnOnce() -> Pla
         group.bench_function(BenchmarkId::new("conditional STORE", count), |bencher| {
             let uids = place.scattered(count, 3);
             let next = || place.conditional(&uids, claimed, place.turn());
-            assert_eq!(place.batch(next()), uids.len() as usize, "each passes");
+            assert_eq!(place.batch(next()), uids.iter().count(), "each passes");
             bencher.iter_batched(
                 next,
                 |changes| counted(|| place.batch(changes)),
