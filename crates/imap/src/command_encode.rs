@@ -108,9 +108,7 @@ pub fn append_head(
     }
     if let Some(date) = head.internal_date {
         unless(date.local_date().text().is_none(), "a day of the years 1 to 9999")?;
-        let mut text = String::new();
-        date.write(&mut text);
-        w.text(&text);
+        w.out.extend_from_slice(&date.octets());
         w.text(" ");
     }
     w.literal_header(size);

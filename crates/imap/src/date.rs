@@ -5,7 +5,6 @@
 
 use crate::command::{Date, DateTime};
 use crate::parse::{Cursor, DecodeError};
-use std::fmt::Write;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -69,23 +68,40 @@ impl DateTime {
         date_time(&mut Cursor::new(text.as_bytes())).ok()
     }
 
-    /// The time as `date-time` writes it, quotes included: `"17-Jul-1996 02:44:25 -0700"`.
-    pub fn write(self, out: &mut String) {
+    /// The time as `date-time` writes it, quotes included: `"17-Jul-1996 02:44:25 -0700"`. A year that four digits
+    /// cannot say becomes the nearest one that they can.
+    #[must_use]
+    pub fn octets(self) -> [u8; 28] {
         let (year, month, day) = self.local_date().civil();
+        let year = year.clamp(0, 9999).unsigned_abs();
         let local = self.unix.saturating_add(i64::from(self.zone_minutes) * 60);
-        let second = local.rem_euclid(SECONDS_PER_DAY);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        let name = MONTHS.get(month as usize - 1).unwrap_or(&"Jan");
-        let sign = if self.zone_minutes < 0 { '-' } else { '+' };
-        let zone = self.zone_minutes.unsigned_abs();
-        let written = write!(
-            out,
-            "\"{day:>2}-{name}-{year:04} {hour:02}:{minute:02}:{second:02} {sign}{:02}{:02}\"",
-            zone / 60,
-            zone % 60
-        );
-        debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        let of_day = u32::try_from(local.rem_euclid(SECONDS_PER_DAY)).unwrap_or(0);
+        let zone = u32::from(self.zone_minutes.unsigned_abs());
+        let mut text = *b"\" 1-Jan-0000 00:00:00 +0000\"";
+        let mut put = |at: usize, octets: &[u8]| {
+            text.iter_mut().skip(at).zip(octets).for_each(|(place, octet)| *place = *octet);
+        };
+        if day < 10 {
+            put(2, &two_digits(day)[1..])
+        } else {
+            put(1, &two_digits(day))
+        }
+        put(4, MONTHS.get(month as usize - 1).unwrap_or(&"Jan").as_bytes());
+        put(8, &two_digits(year / 100));
+        put(10, &two_digits(year % 100));
+        put(13, &two_digits(of_day / 3600));
+        put(16, &two_digits(of_day / 60 % 60));
+        put(19, &two_digits(of_day % 60));
+        put(22, if self.zone_minutes < 0 { b"-" } else { b"+" });
+        put(23, &two_digits(zone / 60));
+        put(25, &two_digits(zone % 60));
+        text
     }
+}
+
+/// The last two digits of a number.
+fn two_digits(number: u32) -> [u8; 2] {
+    [number / 10, number % 10].map(|digit| b'0' + u8::try_from(digit % 10).unwrap_or(0))
 }
 
 fn days_in_month(year: i32, month: u32) -> u32 {
@@ -176,10 +192,21 @@ mod tests {
     fn the_rfcs_own_example() {
         let time = parse("\"17-Jul-1996 02:44:25 -0700\"").unwrap();
         assert_eq!(time.unix, 837_596_665);
-        let mut text = String::new();
-        time.write(&mut text);
-        assert_eq!(text, "\"17-Jul-1996 02:44:25 -0700\"");
+        assert_eq!(&time.octets(), b"\"17-Jul-1996 02:44:25 -0700\"");
         assert_eq!(time.local_date().civil(), (1996, 7, 17));
+    }
+
+    #[test]
+    fn a_time_is_written_with_its_zone_and_a_day_of_one_digit_with_a_space() {
+        for said in [
+            "\" 9-Feb-2024 00:00:07 +0000\"",
+            "\"31-Dec-9999 23:59:59 -1200\"",
+            "\"10-Oct-2026 10:09:08 +0545\"",
+        ] {
+            assert_eq!(parse(said).unwrap().octets(), said.as_bytes(), "{said}");
+        }
+        let never = DateTime { unix: i64::MAX, zone_minutes: i16::MIN };
+        assert!(never.octets().starts_with(b"\""), "what no clock says is still a text");
     }
 
     #[test]
@@ -198,9 +225,7 @@ mod tests {
     #[test]
     fn four_digits_can_say_the_year_0() {
         let said = "\" 1-Jan-0000 00:00:00 +0000\"";
-        let mut text = String::new();
-        parse(said).unwrap().write(&mut text);
-        assert_eq!(text, said);
+        assert_eq!(parse(said).unwrap().octets(), said.as_bytes());
         assert_eq!(Date { days: -719_528 }.text().as_deref(), Some("1-Jan-0000"));
         assert_eq!(Date { days: -719_529 }.text(), None);
     }

@@ -178,9 +178,7 @@ fn matches_by_definition(pattern: &[char], name: &[char]) -> bool {
 pub fn dates(octets: &[u8]) {
     let quoted = [b"\"", octets, b"\""].concat();
     if let Ok(moment) = date::date_time(&mut Cursor::new(&quoted)) {
-        let mut text = String::new();
-        moment.write(&mut text);
-        let again = date::date_time(&mut Cursor::new(text.as_bytes()));
+        let again = date::date_time(&mut Cursor::new(&moment.octets()));
         assert_eq!(again, Ok(moment), "another moment");
     }
     if let Ok(day) = date::date(&mut Cursor::new(octets)) {

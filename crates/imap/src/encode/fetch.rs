@@ -82,9 +82,7 @@ impl<'a> FetchLine<'a> {
     }
 
     fn date(&mut self, date: DateTime) {
-        let mut text = String::with_capacity(30);
-        date.write(&mut text);
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(&date.octets());
     }
 
     /// `RFC822.SIZE n`
