@@ -2,7 +2,8 @@
 
 Patroni and etcd are Debian's packages, unpacked into the cache folder. As in
 docs/cluster.md a commit waits for a standby always (`synchronous_mode_strict`), and
-only a standby that was waited for is promoted.
+only a standby that was waited for is promoted. pg_hba.conf is written by Patroni before
+each start: one that only initdb's leader got can be lost in a pg_rewind that was cut off.
 """
 
 import json
@@ -20,6 +21,7 @@ from . import hosts, postgres
 
 SERVERS = 3
 SECONDS = 90
+LOG = 20_000 # octets of each log that are shown when something failed
 # How long a dead primary holds its place. Demoted it is earlier: after loop_wait + retry_timeout.
 TTL, LOOP_WAIT, RETRY_TIMEOUT = 8, 1, 3
 
@@ -47,15 +49,15 @@ bootstrap:
   initdb:
     - encoding: UTF8
     - data-checksums
-  pg_hba:
-    - host replication replicator {net}.0/24 scram-sha-256
-    - host all all {net}.0/24 scram-sha-256
 postgresql:
   listen: {address}:5432
   connect_address: {address}:5432
   data_dir: {folder}/data
   bin_dir: {programs}
   pgpass: {folder}/pgpass
+  pg_hba:
+    - host replication replicator {net}.0/24 scram-sha-256
+    - host all all {net}.0/24 scram-sha-256
   authentication:
     superuser: {{username: admin, password: {password}}}
     replication: {{username: replicator, password: {password}}}
@@ -242,9 +244,11 @@ class Cluster:
         return done.stdout.strip()
 
     def said(self):
-        """The ends of the logs."""
+        """What the members are by each one's word, and the ends of the logs."""
+        roles = [f"-- {member.name} says: {self.roles([member])}" for member in self.members]
         logs = [self.folder / "etcd.log", *(member.log for member in self.members)]
-        return "\n".join(f"-- {log}\n{log.read_text(errors='replace')[-2500:]}" for log in logs if log.is_file())
+        ends = [f"-- {log}\n{log.read_text(errors='replace')[-LOG:]}" for log in logs if log.is_file()]
+        return "\n".join(roles + ends)
 
     def remove(self):
         """End everything, and delete it."""
