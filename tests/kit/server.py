@@ -207,6 +207,8 @@ class OnPostgres(Highwater):
                 other.__exit__(kind, error, trace)
             if getattr(self, "process", None):
                 super().__exit__(kind, error, trace)
+            if kind and hasattr(self.database, "said"):
+                print(self.database.said())
         finally:
             self.database.remove()
 

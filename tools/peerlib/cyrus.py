@@ -41,8 +41,11 @@ START {{
   recover cmd="/usr/lib/cyrus/bin/ctl_cyrusdb -C {folder}/imapd.conf -r"
 }}
 SERVICES {{
-  imap cmd="/usr/lib/cyrus/bin/imapd -C {folder}/imapd.conf" listen="127.0.0.1:{imap}" prefork=2 maxchild=200
+  imap cmd="/usr/lib/cyrus/bin/imapd -C {folder}/imapd.conf" listen="127.0.0.1:{imap}" prefork=2 maxchild=2000
   lmtp cmd="/usr/lib/cyrus/bin/lmtpd -C {folder}/imapd.conf -a" listen="127.0.0.1:{lmtp}" prefork=1 maxchild=20
+}}
+DAEMON {{
+  idled cmd="/usr/lib/cyrus/bin/idled -C {folder}/imapd.conf"
 }}
 """
 

@@ -19,11 +19,11 @@ disable_plaintext_auth = no
 default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {user}
-default_process_limit = 300
-default_client_limit = 2000
+default_process_limit = 2000
+default_client_limit = 4000
 mail_location = {storage}:~/{storage}
 mail_fsync = {fsync}
-mail_max_userip_connections = 300
+mail_max_userip_connections = 2000
 auth_verbose = yes
 first_valid_uid = 1
 passdb {{

@@ -19,6 +19,18 @@ pub(super) enum How {
     Expunge,
 }
 
+impl How {
+    /// Mailboxes of each are called otherwise: one server cannot remove two of the same name within a second.
+    fn name(self, what: &str) -> String {
+        let how = match self {
+            Self::Copy => "copy",
+            Self::Move => "move",
+            Self::Expunge => "expunge",
+        };
+        format!("{how}-{what}")
+    }
+}
+
 /// All messages of the middle mailbox, or of a copy of it, by one command.
 pub(super) async fn run(stage: &mut Stage, how: How) -> Result<Measured, Failed> {
     if how == How::Move {
@@ -29,14 +41,14 @@ pub(super) async fn run(stage: &mut Stage, how: How) -> Result<Measured, Failed>
     let mut lines = stage.lines(1).await?;
     let mut source = middle.clone();
     if how != How::Copy {
-        source.name = stage.make(0, "source").await?;
+        source.name = stage.make(0, &how.name("source")).await?;
         made.push(source.name.clone());
         for line in &mut lines {
             stage.select(line, &middle).await?;
             line.done(&format!("COPY 1:* {}", source.name)).await?;
         }
     }
-    let target = Filled { name: stage.make(0, "target").await?, count: middle.count };
+    let target = Filled { name: stage.make(0, &how.name("target")).await?, count: middle.count };
     made.push(target.name.clone());
     for line in &mut lines {
         stage.select(line, &source).await?;
