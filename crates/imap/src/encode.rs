@@ -313,11 +313,14 @@ pub fn list(
     name: &str,
     childinfo: Option<&[&str]>,
 ) {
-    let kind = if lsub { "LSUB" } else { "LIST" };
-    put!(out, "* {kind} ({}) ", attributes.join(" "));
+    out.extend_from_slice(if lsub { b"* LSUB (" } else { b"* LIST (" });
+    for (i, attribute) in attributes.iter().enumerate() {
+        out.extend_from_slice(if i > 0 { b" " } else { b"" });
+        out.extend_from_slice(attribute.as_bytes());
+    }
     match delimiter {
-        Some(delimiter) => put!(out, "\"{delimiter}\" "),
-        None => out.extend_from_slice(b"NIL "),
+        Some(delimiter) => put!(out, ") \"{delimiter}\" "),
+        None => out.extend_from_slice(b") NIL "),
     }
     mailbox(out, name);
     if let Some(options) = childinfo {
@@ -333,10 +336,11 @@ pub fn status(out: &mut Vec<u8>, name: &str, items: &[(StatusItem, Option<u64>)]
     mailbox(out, name);
     out.extend_from_slice(b" (");
     for (i, (item, value)) in items.iter().enumerate() {
-        let word = item.as_str();
-        put!(out, "{}{word} ", if i > 0 { " " } else { "" });
+        out.extend_from_slice(if i > 0 { b" " } else { b"" });
+        out.extend_from_slice(item.as_str().as_bytes());
+        out.push(b' ');
         match value {
-            Some(value) => put!(out, "{value}"),
+            Some(value) => decimal(out, *value),
             None => out.extend_from_slice(b"NIL"),
         }
     }

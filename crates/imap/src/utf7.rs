@@ -11,6 +11,7 @@ use crate::parse::DecodeError;
 use base64::Engine as _;
 use base64::alphabet::IMAP_MUTF7;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use std::borrow::Cow;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &IMAP_MUTF7,
@@ -72,7 +73,10 @@ fn decode_shifted(code: &str) -> Option<String> {
 
 /// The name in modified UTF-7.
 #[must_use]
-pub fn encode(name: &str) -> String {
+pub fn encode(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|octet| (b' '..=b'~').contains(&octet) && octet != b'&') {
+        return Cow::Borrowed(name);
+    }
     let mut out = String::with_capacity(name.len());
     let mut foreign: Vec<u8> = Vec::new();
     let flush = |foreign: &mut Vec<u8>, out: &mut String| {
@@ -96,7 +100,7 @@ pub fn encode(name: &str) -> String {
         }
     }
     flush(&mut foreign, &mut out);
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -83,13 +83,15 @@ impl<'a> Wanted<'a> {
     /// The names that may be answered, in order: what exists and, where subscriptions select, those and what
     /// is above them.
     fn candidates(&self) -> Vec<&'a str> {
-        let mut names: BTreeSet<&str> = self.names.keys().map(AsRef::as_ref).collect();
-        if self.subscribed {
-            for name in &self.subscriptions {
-                names.insert(name);
-                if self.recursive {
-                    names.extend(superiors(name));
-                }
+        let names = self.names.keys().map(AsRef::as_ref);
+        if !self.subscribed {
+            return names.filter(|name| self.patterns.match_name(name)).collect();
+        }
+        let mut names: BTreeSet<&str> = names.collect();
+        for name in &self.subscriptions {
+            names.insert(name);
+            if self.recursive {
+                names.extend(superiors(name));
             }
         }
         names.into_iter().filter(|name| self.patterns.match_name(name)).collect()
@@ -123,6 +125,14 @@ impl<'a> Wanted<'a> {
         names.take_while(move |name| name.starts_with(&below))
     }
 
+    fn has_inferiors(&self, name: &str) -> bool {
+        let after = (Bound::Excluded(name), Bound::Unbounded);
+        let next = self.names.range::<str, _>(after).next();
+        // Another name that begins so may stand between, such as one with a space behind.
+        next.and_then(|(next, _)| next.strip_prefix(name))
+            .is_some_and(|rest| rest.starts_with('/') || self.inferiors(name).next().is_some())
+    }
+
     fn attributes(&self, name: &str, entry: Option<&Listed>) -> Vec<&'static str> {
         let mut attributes = Vec::new();
         if entry.is_none_or(|entry| entry.id.is_none()) {
@@ -131,8 +141,7 @@ impl<'a> Wanted<'a> {
                 attributes.push("\\NonExistent");
             }
         }
-        let children = self.inferiors(name).next().is_some();
-        attributes.push(if children { "\\HasChildren" } else { "\\HasNoChildren" });
+        attributes.push(if self.has_inferiors(name) { "\\HasChildren" } else { "\\HasNoChildren" });
         let returns = |option: &ListReturn| self.list.returns.contains(option);
         if (self.subscribed || returns(&ListReturn::Subscribed))
             && self.subscriptions.contains(name)
