@@ -11,6 +11,7 @@
 //! RFC 3501 §6.3.3–§6.3.9, RFC 6154 (special uses).
 
 mod delta;
+mod names;
 
 pub(crate) use delta::AccountDelta;
 
@@ -22,7 +23,8 @@ use crate::quota::Quota;
 use delta::{read_mailbox, write_mailbox};
 use imap::acl::{Rights, RightsChange};
 use imap::number::UidValidity;
-use std::collections::{BTreeMap, BTreeSet};
+use names::Names;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -121,8 +123,8 @@ pub struct AccountState {
     pub(crate) seq: u64,
     pub(crate) next_number: u32,
     pub(crate) next_uid_validity: u32,
-    names: BTreeMap<String, MailboxEntry>,
-    subscriptions: BTreeSet<String>,
+    names: Names,
+    subscriptions: Arc<BTreeSet<String>>,
     pub(crate) quota: Quota,
     pub(crate) directory: Arc<Directory>,
 }
@@ -202,8 +204,8 @@ impl AccountState {
             seq: 0,
             next_number: 1,
             next_uid_validity: 1,
-            names: BTreeMap::new(),
-            subscriptions: BTreeSet::new(),
+            names: Names::default(),
+            subscriptions: Arc::default(),
             quota: Quota::default(),
             directory: Arc::default(),
         }
@@ -223,13 +225,13 @@ impl AccountState {
 
     /// All names in order, those that only have inferiors included.
     pub fn mailboxes(&self) -> impl Iterator<Item = (&str, &MailboxEntry)> {
-        self.names.iter().map(|(name, entry)| (name.as_str(), entry))
+        self.names.iter()
     }
 
     /// How many mailboxes there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.names.values().filter(|entry| entry.id.is_some()).count()
+        self.names.mailboxes()
     }
 
     /// Whether the name is subscribed.
@@ -279,7 +281,8 @@ impl AccountState {
 
     /// By what others find this account in the directory.
     pub(crate) fn grants(&self) -> BTreeSet<GrantKey> {
-        self.names.values().flat_map(|entry| entry.acl.grantees()).map(GrantKey::from).collect()
+        let grantees = self.names.iter().flat_map(|(_, entry)| entry.acl.grantees());
+        grantees.map(GrantKey::from).collect()
     }
 
     /// Whether the name has inferiors.
@@ -291,8 +294,7 @@ impl AccountState {
     /// The names below this one.
     pub fn inferiors(&self, name: &str) -> impl Iterator<Item = (&str, &MailboxEntry)> {
         let prefix = format!("{name}{DELIMITER}");
-        let from = prefix.clone();
-        let names = self.names.range(from..).map(|(name, entry)| (name.as_str(), entry));
+        let names = self.names.from(&prefix);
         names.take_while(move |(name, _)| name.starts_with(&prefix))
     }
 
@@ -315,20 +317,19 @@ impl AccountState {
             }
             AccountDelta::Rename { from, to } => next.rename(from, to),
             AccountDelta::Subscribe { name } => {
-                next.subscriptions.insert(name.clone());
+                Arc::make_mut(&mut next.subscriptions).insert(name.clone());
             }
             AccountDelta::Unsubscribe { name } => {
-                next.subscriptions.remove(name);
+                Arc::make_mut(&mut next.subscriptions).remove(name);
             }
             AccountDelta::Acl { name, acl } => {
                 let acl = Arc::new(acl.clone());
-                next.names.get_mut(name).into_iter().for_each(|entry| entry.acl = Arc::clone(&acl));
+                next.names.change(name, |entry| entry.acl = acl);
             }
             AccountDelta::Revalidate { name, uid_validity } => {
                 next.next_uid_validity =
                     next.next_uid_validity.max(uid_validity.value().saturating_add(1));
-                let entry = next.names.get_mut(name);
-                entry.into_iter().for_each(|entry| entry.uid_validity = *uid_validity);
+                next.names.change(name, |entry| entry.uid_validity = *uid_validity);
             }
             AccountDelta::Quota(quota) => next.quota = *quota,
             AccountDelta::Member { .. }
@@ -343,14 +344,16 @@ impl AccountState {
     fn put(&mut self, name: &str, entry: MailboxEntry) {
         for (at, _) in name.match_indices(DELIMITER) {
             let superior = name.get(..at).unwrap_or(name);
-            self.names.entry(superior.to_owned()).or_insert_with(no_mailbox);
+            if self.names.get(superior).is_none() {
+                self.names.insert(superior, no_mailbox());
+            }
         }
-        self.names.insert(name.to_owned(), entry);
+        self.names.insert(name, entry);
     }
 
     fn take(&mut self, name: &str) -> Option<MailboxEntry> {
         let taken = if self.has_children(name) {
-            self.names.insert(name.to_owned(), no_mailbox())
+            self.names.insert(name, no_mailbox())
         } else {
             self.names.remove(name)
         };
@@ -428,12 +431,12 @@ impl AccountState {
             state.put(&name, MailboxEntry { id, uid_validity, special_use, acl });
         }
         for _ in 0..r.count()? {
-            state.subscriptions.insert(r.text()?.to_owned());
+            Arc::make_mut(&mut state.subscriptions).insert(r.text()?.to_owned());
         }
         if format >= 2 {
             for _ in 0..r.count()? {
                 let (name, acl) = (r.text()?, Arc::new(Acl::decode(&mut r)?));
-                state.names.get_mut(name).into_iter().for_each(|e| e.acl = Arc::clone(&acl));
+                state.names.change(name, |entry| entry.acl = acl);
             }
             state.quota = Quota::decode(&mut r)?;
             state.directory = Arc::new(Directory::decode(&mut r)?);

@@ -255,6 +255,12 @@ impl Stage {
         (self.plan.messages / 10).max(100)
     }
 
+    /// How many messages of a mailbox have no `\\Seen`, if it has all that it was filled with.
+    pub(super) fn unseen(&self, filled: &Filled) -> Option<u64> {
+        let unseen = (0..filled.count).filter(|number| is_unseen(*number));
+        (filled.count == self.plan.messages).then(|| unseen.count() as u64)
+    }
+
     /// The large mailbox is another from now on.
     pub(super) fn set_large(&mut self, filled: Filled) {
         self.large = Some(filled);

@@ -24,9 +24,10 @@ pub(super) async fn flags(stage: &mut Stage, with_mod_seq: bool) -> Result<Measu
     stage.select(&mut line, &large).await?;
     let items = if with_mod_seq { "(UID FLAGS MODSEQ)" } else { "(FLAGS)" };
     let command = format!("UID FETCH 1:* {items}");
+    let right = stage.unseen(&large);
     let measured = stage
         .repeat(&mut line, async |line, _| {
-            let (mut count, mut last) = (0, 0);
+            let (mut count, mut last, mut unseen) = (0, 0, 0);
             line.must(&command, |response| {
                 let Some(number) = numbered(response, b"FETCH (") else { return Ok(()) };
                 count += 1;
@@ -35,10 +36,12 @@ pub(super) async fn flags(stage: &mut Stage, with_mod_seq: bool) -> Result<Measu
                 let whole = uid > last && has(response, b"FLAGS (");
                 let mod_seq = !with_mod_seq || after(response, b"MODSEQ (").is_some_and(|n| n > 0);
                 last = uid;
+                unseen += u64::from(!has(response, b"\\Seen"));
                 if whole && mod_seq { Ok(()) } else { Err(lacking(response)) }
             })
             .await?;
             equal("messages by FETCH", count, large.count)?;
+            equal("messages without \\Seen by FETCH", unseen, right.unwrap_or(unseen))?;
             Ok(count)
         })
         .await?;
@@ -138,6 +141,6 @@ fn is_body(response: &[u8], right: &[u8]) -> bool {
         && response.get(begin..begin + right.len()).is_some_and(|octets| octets == right)
 }
 
-fn lacking(response: &[u8]) -> Failed {
+pub(super) fn lacking(response: &[u8]) -> Failed {
     Failed::wrong(format!("FETCH lacks what was asked for: {}", crate::bench::scan::text(response)))
 }

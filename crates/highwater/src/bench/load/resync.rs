@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 
 use crate::bench::Failed;
 use crate::bench::line::Line;
-use crate::bench::scan::{after, numbered, set_sum};
+use crate::bench::scan::{after, has, numbered, set_sum};
 use crate::bench::stage::{Filled, Stage, equal};
 use crate::bench::tally::Measured;
+
+use super::fetch::lacking;
 
 /// How many messages are changed, and how many expunged.
 const CHANGES: u64 = 10;
@@ -71,8 +73,9 @@ pub(super) async fn changed_since(stage: &mut Stage) -> Result<Measured, Failed>
         .repeat(&mut line, async |line, _| {
             let mut named = BTreeSet::new();
             line.must(&command, |response| {
-                named.extend(numbered(response, b"FETCH ("));
-                Ok(())
+                let number = numbered(response, b"FETCH (");
+                named.extend(number);
+                if number.is_none() { Ok(()) } else { is_change(response, known) }
             })
             .await?;
             if named == changed { Ok(1) } else { Err(named_wrongly("CHANGEDSINCE", &named)) }
@@ -107,6 +110,7 @@ pub(super) async fn resync(stage: &mut Stage) -> Result<Measured, Failed> {
                     vanished = (vanished.0 + count, vanished.1 + sum);
                 } else if numbered(response, b"FETCH (").is_some() {
                     named.extend(after(response, b"UID "));
+                    is_change(response, known)?;
                 }
                 Ok(())
             })
@@ -157,6 +161,12 @@ async fn expunge(line: &mut Line, uids: &BTreeSet<u64>) -> Result<(), Failed> {
     line.done(&format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)")).await?;
     line.done(&format!("UID EXPUNGE {set}")).await?;
     Ok(())
+}
+
+/// An error unless a FETCH response tells the flag that was added, and a later mod-sequence than the known one.
+fn is_change(response: &[u8], known: u64) -> Result<(), Failed> {
+    let later = after(response, b"MODSEQ (").is_some_and(|mod_seq| mod_seq > known);
+    if later && has(response, b"$Late") { Ok(()) } else { Err(lacking(response)) }
 }
 
 fn named_wrongly(what: &str, named: &BTreeSet<u64>) -> Failed {
