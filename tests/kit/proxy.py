@@ -1,4 +1,4 @@
-"""A TCP proxy: a slow line, and one that is cut in the middle of what the server says."""
+"""TCP proxies: a slow line, one that is cut in the middle of what the server says, one that changes lines."""
 
 import contextlib
 import math
@@ -97,3 +97,65 @@ class Proxy:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RD)  # wakes the thread that reads it; closing alone would not
             one.close()
+
+
+class Lines:
+    """Hands connections on to `address` line by line.
+
+    `conversation()` makes an object for each connection: its asked(line) and told(line) answer
+    the octets that the server and the client get instead, or None to end the connection.
+    """
+
+    def __init__(self, address, conversation):
+        self.address = address
+        self.conversation = conversation
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.here = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_error):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+    def accept(self):
+        """Take connections until the listener is closed."""
+        host, port = self.address.rsplit(":", 1)
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection((host, int(port)))
+            for one in (near, far):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            conversation = self.conversation()
+            for begin, end, change in ((near, far, conversation.asked), (far, near, conversation.told)):
+                threading.Thread(target=hand_on, args=(begin, end, change), daemon=True).start()
+
+
+def hand_on(begin, end, change):
+    """Each line from one side to the other, until either ends."""
+    with contextlib.suppress(OSError):
+        for line in lines(begin):
+            octets = change(line)
+            if octets is None:
+                break
+            end.sendall(octets)
+    for one in (begin, end):
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+def lines(one):
+    """Lines as they come, until the connection ends."""
+    rest = b""
+    while piece := one.recv(PIECE):
+        *whole, rest = (rest + piece).split(b"\r\n")
+        for line in whole:
+            yield line + b"\r\n"
