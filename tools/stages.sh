@@ -2,10 +2,10 @@
 # Sourced by ./test; each stage_NAME runs in a shell of its own.
 # shellcheck shell=bash disable=SC2034
 
-STAGES=(fmt clippy build unit contract postgres transcripts simulation race queue doctor durability crash newuser clients docs faults)
+STAGES=(fmt clippy build unit contract postgres transcripts simulation race queue doctor bench durability crash newuser clients docs faults)
 declare -A BUDGET=(
     [fmt]=10 [clippy]=130 [build]=180 [unit]=150 [contract]=40 [postgres]=330 [transcripts]=30 [simulation]=40
-    [race]=40 [queue]=60 [doctor]=40 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
+    [race]=40 [queue]=60 [doctor]=40 [bench]=80 [durability]=30 [crash]=40 [newuser]=20 [clients]=200 [docs]=40 [faults]=10
 )
 declare -A PURPOSE=(
     [fmt]="every file is formatted by rustfmt"
@@ -19,6 +19,7 @@ declare -A PURPOSE=(
     [race]="many clients claim one message: one winner; Dovecot has several"
     [queue]="workers that are killed and frozen acknowledge each job once"
     [doctor]="highwater doctor finds what is planted, nothing on Highwater, and leaves nothing behind"
+    [bench]="highwater bench has figures of what was done, and an error for a lie"
     [durability]="under strace, nothing is acknowledged before it is synced"
     [crash]="kill -9 under load loses nothing that was acknowledged"
     [newuser]="the README's way, from the first command to a stored flag"
@@ -141,6 +142,8 @@ stage_queue() {
 }
 
 stage_doctor() { tests/doctor/verdicts.py --seed "$SEED" ${LONG:+--long}; }
+
+stage_bench() { tests/bench/verdicts.py ${LONG:+--long}; }
 
 stage_durability() { tests/durability/check.py ${LONG:+--rounds 100}; }
 

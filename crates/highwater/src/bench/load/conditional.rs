@@ -20,8 +20,11 @@ pub(super) async fn run(
     stage.need_condstore()?;
     let mut boxes = Vec::new();
     for client in 0..clients {
-        let (user, what) =
-            if in_one { (0, "store".into()) } else { (client, format!("store-{client}")) };
+        let (user, what) = if in_one {
+            (0, "store".into())
+        } else {
+            (client, format!("store-{clients}-{client}"))
+        };
         if !in_one || client == 0 {
             let name = stage.make(user, &what).await?;
             let mut line = stage.line(user).await?;

@@ -98,7 +98,7 @@ async fn envelopes(line: &mut crate::bench::Line, filled: &Filled) -> Result<u64
 /// Bodies, one by one or all of them by one command; each octet is compared.
 pub(super) async fn bodies(stage: &mut Stage, at_once: bool) -> Result<Measured, Failed> {
     let bodies: Vec<_> = (0..BODIES).map(|number| message(number, BODY_OCTETS)).collect();
-    let name = stage.make(0, "bodies").await?;
+    let name = stage.make(0, if at_once { "stream" } else { "bodies" }).await?;
     let mut line = stage.line(0).await?;
     for body in &bodies {
         append_one(&mut line, &name, body, stage.has("LITERAL+")).await?;
