@@ -18,22 +18,7 @@ pub(super) async fn run(
     in_one: bool,
 ) -> Result<Measured, Failed> {
     stage.need_condstore()?;
-    let mut boxes = Vec::new();
-    for client in 0..clients {
-        let (user, what) = if in_one {
-            (0, "store".into())
-        } else {
-            (client, format!("store-{clients}-{client}"))
-        };
-        if !in_one || client == 0 {
-            let name = stage.make(user, &what).await?;
-            let mut line = stage.line(user).await?;
-            let mut samples = crate::bench::tally::Samples::default();
-            stage.fill(&mut line, &name, clients as u64, &mut samples).await?;
-            line.log_out().await?;
-        }
-        boxes.push((user, Filled { name: stage.name(&what), count: clients as u64 }));
-    }
+    let mut boxes = mailboxes(stage, clients, in_one).await?;
     let mut lines = Vec::new();
     let (mut known, mut flagged) = (Vec::new(), Vec::new());
     for (user, filled) in &boxes {
@@ -86,6 +71,31 @@ pub(super) async fn run(
         stage.remove(user, &filled.name).await?;
     }
     Ok(measured)
+}
+
+/// A mailbox for each client, or one for all: whose it is, and what it is called.
+async fn mailboxes(
+    stage: &mut Stage,
+    clients: usize,
+    in_one: bool,
+) -> Result<Vec<(usize, Filled)>, Failed> {
+    let mut boxes = Vec::new();
+    for client in 0..clients {
+        let (user, what) = if in_one {
+            (0, "store".into())
+        } else {
+            (client, format!("store-{clients}-{client}"))
+        };
+        if !in_one || client == 0 {
+            let name = stage.make(user, &what).await?;
+            let mut line = stage.line(user).await?;
+            let mut samples = crate::bench::tally::Samples::default();
+            stage.fill(&mut line, &name, clients as u64, &mut samples).await?;
+            line.log_out().await?;
+        }
+        boxes.push((user, Filled { name: stage.name(&what), count: clients as u64 }));
+    }
+    Ok(boxes)
 }
 
 /// An error unless the message is as its last STORE was told to have left it.
